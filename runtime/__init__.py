@@ -1,0 +1,1 @@
+"""The control daemon: contracts, safety, tick, loop, links, recorder, processes, command line."""

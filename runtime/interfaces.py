@@ -1,0 +1,123 @@
+"""The Protocols between the runtime and what it is composed with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from runtime.clock import Clock
+from runtime.layout import Floats
+from runtime.messages import Command, Event, GroupSize, TaskSignal, TickInputs, TickRecord
+from runtime.policy_contract import PolicyContract
+
+
+@dataclass(frozen=True)
+class LinkDescription:
+    """What a link says of the robot behind it; wiring compares it with spec and config.
+
+    `simulated`: only such a link accepts an arm request from the command line. `lockstep`: the
+    robot waits for the command, and time is the link's own.
+    """
+
+    robot: str
+    joint_names: tuple[str, ...]
+    groups: tuple[GroupSize, ...]
+    simulated: bool
+    lockstep: bool
+
+
+class CertifiedCommand(Protocol):
+    """A command with the envelope's certificate; see envelope/certificate.py."""
+
+    @property
+    def command(self) -> Command:
+        """The command itself."""
+        ...
+
+
+class Link(Protocol):
+    """The robot, or its simulation. Nothing here blocks, except a lockstep `write`."""
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that stamps what `read` delivers."""
+        ...
+
+    def describe(self) -> LinkDescription:
+        """Return what stands behind the link."""
+        ...
+
+    def read(self, inputs: TickInputs) -> None:
+        """Put the newest sample of each group into `inputs`: values, group_sequence,
+        group_received_ns, group_device_stamp_ns, link_received_ns. Without news it leaves them.
+        """
+        ...
+
+    def signals(self) -> Sequence[TaskSignal]:
+        """Return the task signals that arrived since the last call, oldest first."""
+        ...
+
+    def write(self, certified: CertifiedCommand | None) -> None:
+        """Send a command; None says that this tick has none (disarmed): lockstep time still runs.
+
+        Raises:
+            LinkError: the certificate is not the envelope's.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the robot, which holds by itself."""
+        ...
+
+
+class BasePolicy(Protocol):
+    """The frozen base: reads a record, writes an action in action units."""
+
+    @property
+    def contract(self) -> PolicyContract:
+        """The policy's I/O contract."""
+        ...
+
+    def act(self, record: TickRecord, out: Floats) -> None:
+        """Write the action (shape [action]) for `record` into `out`."""
+        ...
+
+
+class ResidualPolicy(Protocol):
+    """The residual: bounded by itself; version 0 is exactly zero."""
+
+    @property
+    def version(self) -> int:
+        """The snapshot's version."""
+        ...
+
+    def act(self, record: TickRecord, base_action: Floats, out: Floats) -> None:
+        """Write the residual action (shape [action]) into `out`."""
+        ...
+
+
+@dataclass(frozen=True)
+class RecorderHealth:
+    """What control knows of its recorder."""
+
+    dropped: int
+    lost: bool
+
+
+class RecordSink(Protocol):
+    """Where ticks and events go. Never blocks in real time; in lockstep it may wait."""
+
+    def record(self, record: TickRecord) -> None:
+        """Hand over one tick."""
+        ...
+
+    def event(self, event: Event) -> None:
+        """Hand over one event."""
+        ...
+
+    def health(self) -> RecorderHealth:
+        """Return drops so far and whether the recorder still acknowledges."""
+        ...
+
+    def close(self) -> None:
+        """Wait (bounded) until what was handed over is acknowledged, then let go."""
+        ...

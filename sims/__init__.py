@@ -1,0 +1,1 @@
+"""The MuJoCo plant, its robots and tasks, domain gaps, links, and fault injection."""
