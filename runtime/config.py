@@ -84,6 +84,7 @@ class EpisodeConfig(StrictModel):
     steps: Annotated[int, Field(ge=1)]
     reset: Literal["scripted", "person"]
     retract_to_m: Finite | None = None
+    speed_m_s: Positive
     settle_s: Positive
     predicates: tuple[PredicateConfig, ...] = ()
 
@@ -156,7 +157,10 @@ class Config(StrictModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
-        tighten(self.faults)
+        try:
+            tighten(self.faults)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
         names = ["joints", *(group.name for group in self.observations.groups)]
         if len(set(names)) != len(names):
             raise ValueError(f"observations.groups: names repeat: {names}")
@@ -204,7 +208,7 @@ def _sentence(detail: Any) -> str:
         return f"{key}: unknown key; check the spelling"
     value = detail["input"]
     shown = "" if isinstance(value, dict) else f" (it is {value!r})"
-    return f"{key}: {detail['msg']}{shown}"
+    return f"{key}: {detail['msg'].removeprefix('Value error, ')}{shown}"
 
 
 def read_yaml(path: Path) -> Any:

@@ -160,11 +160,15 @@ def _tightened(row: Row, key: str, value: object) -> Row:
             )
         return replace(row, clear=clear)
     if key == "debounce_ticks":
-        if not (isinstance(value, int) and 1 <= value <= row.debounce_ticks):
+        if isinstance(value, bool) or not (
+            isinstance(value, int) and 1 <= value <= row.debounce_ticks
+        ):
             raise ConfigError(f"{where}: {value!r}; allowed: 1 to {row.debounce_ticks} ticks")
         return replace(row, debounce_ticks=value)
     if key == "dwell_s":
-        if not (isinstance(value, int | float) and row.dwell_s <= value <= 3600):
+        if isinstance(value, bool) or not (
+            isinstance(value, int | float) and row.dwell_s <= value <= 3600
+        ):
             raise ConfigError(f"{where}: {value!r}; allowed: {row.dwell_s} to 3600 s")
         return replace(row, dwell_s=float(value))
     raise ConfigError(f"{where}: unknown field; allowed: response, clear, debounce_ticks, dwell_s")

@@ -7,7 +7,7 @@ from typing import Protocol
 from runtime.clock import Clock
 from runtime.layout import Floats
 from runtime.messages import Command, Event, GroupSize, TaskSignal, TickInputs, TickRecord
-from runtime.policy_contract import PolicyContract
+from runtime.policy_contract import PolicyInterface
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class BasePolicy(Protocol):
     """The frozen base: reads a record, writes an action in action units."""
 
     @property
-    def contract(self) -> PolicyContract:
+    def contract(self) -> PolicyInterface:
         """The policy's I/O contract."""
         ...
 

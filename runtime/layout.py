@@ -120,7 +120,7 @@ class Layout:
                 "formats": formats,
                 "offsets": offsets,
                 "itemsize": self.size_bytes,
-            }  # type: ignore[call-overload]
+            }
         )
 
     def views(self, buffer: memoryview | bytearray, offset: int = 0) -> dict[str, NDArray[Any]]:
@@ -169,7 +169,8 @@ class Layout:
                 codes = message.enum_type.add(name=_camel(field.name))
                 for name, value in field.codes:
                     codes.value.add(name=f"{field.name.upper()}_{name}", number=value)
-        return descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString()
+        data: bytes = descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString()
+        return data
 
     def table(self) -> list[dict[str, Any]]:
         """Return the field table as plain data; `from_table` reads it back."""

@@ -234,6 +234,9 @@ class TickRecord(TickInputs):
     guard_margin: Annotated[
         Floats, Spec(Kind.FLOAT, "1", "Share left: torque, tracking, speed, workspace.", 4)
     ]
+    step_raised: Annotated[
+        Flags, Spec(Kind.FLAG, "", "The step raised; the command is the kept stop's next step.")
+    ]
     command_sent: Annotated[Flags, Spec(Kind.FLAG, "", "The command goes to the robot.")]
     epoch: Annotated[Ints, Spec(Kind.INT, "1", "Raised by every stop, re-arm and restart.")]
     command_sequence: Annotated[Ints, Spec(Kind.INT, "1", "Counts commands.")]

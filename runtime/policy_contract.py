@@ -121,18 +121,35 @@ class ParityVectors(StrictModel):
     outputs: tuple[Vector, ...] = Field(min_length=1)
 
 
-class PolicyContract(StrictModel):
-    """Everything that a policy file must say about itself."""
+class PolicyInterface(StrictModel):
+    """What the loop must know of whoever acts as the base: a network, or a scripted expert."""
 
-    format_version: Literal[1]
     name: str
     robot: str
     joint_names: tuple[str, ...]
     rate_hz: Positive
-    terms: tuple[TermSpec, ...] = Field(min_length=1)
     action: ActionSpec
-    reward: RewardConvention
     start: StartEnvelope
+
+    @model_validator(mode="after")
+    def _fits_joints(self) -> "PolicyInterface":
+        joints = len(self.joint_names)
+        for key in ("position_min_rad", "position_max_rad", "speed_max_rad_s"):
+            if len(getattr(self.start, key)) != joints:
+                raise ValueError(f"start.{key} has not one number for each of {joints} joints")
+        if self.action.kind == "joint_target" and len(self.action.names) != joints:
+            raise ValueError(
+                f"action: joint_target has {len(self.action.names)} names for {joints} joints"
+            )
+        return self
+
+
+class PolicyContract(PolicyInterface):
+    """Everything that a policy file must say about itself."""
+
+    format_version: Literal[1]
+    terms: tuple[TermSpec, ...] = Field(min_length=1)
+    reward: RewardConvention
     statistics: TrainingStatistics
     provenance: Provenance
     parity: ParityVectors
@@ -143,18 +160,10 @@ class PolicyContract(StrictModel):
         return sum(term.size for term in self.terms)
 
     @model_validator(mode="after")
-    def _consistent(self) -> "PolicyContract":
-        joints = len(self.joint_names)
-        for key in ("position_min_rad", "position_max_rad", "speed_max_rad_s"):
-            if len(getattr(self.start, key)) != joints:
-                raise ValueError(f"start.{key} has not one number for each of {joints} joints")
+    def _fits_features(self) -> "PolicyContract":
         for key in ("minimum", "maximum", "mean", "std"):
             if len(getattr(self.statistics, key)) != self.feature_count:
                 raise ValueError(f"statistics.{key}: not {self.feature_count} numbers")
         if len(self.parity.inputs) != len(self.parity.outputs):
             raise ValueError("parity: inputs and outputs differ in number")
-        if self.action.kind == "joint_target" and len(self.action.names) != joints:
-            raise ValueError(
-                f"action: joint_target has {len(self.action.names)} names for {joints} joints"
-            )
         return self

@@ -1,0 +1,51 @@
+# Everything here works in a fresh clone with Python 3.11 and nothing else of ours.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
+RECORDS := out/records
+EPISODES ?= 50
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench coverage wheel-smoke clean
+
+help:  ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.installed-run  ## Insert pegs: 50 field episodes; record, report and picture in out/.
+	$(BIN)/trimtab run --arm --episodes $(EPISODES) --field field
+	$(BIN)/trimtab report $(RECORDS) --out out/report.html
+
+check: $(VENV)/.installed-dev  ## Lint, types and import floors; no tests.
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check  ## Install everything, then lint, types, floors and all tests: what CI runs.
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.installed-dev  ## Measure the tick and real time on this machine.
+	$(BIN)/python -m tests.benchmarks.bench
+
+coverage: $(VENV)/.installed-dev  ## Tests with branch coverage.
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+wheel-smoke: $(VENV)/.installed-dev  ## Build the wheel, install it alone and without torch, run, replay, report.
+	PYTHON=$(PYTHON) BUILD_PYTHON=$(BIN)/python .ci/wheel_smoke
+
+clean:  ## Remove what make and the tests made, out/ and records included.
+	rm -rf $(VENV) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# stamps are newer than what they were installed from, so that nothing is installed twice
+$(VENV)/.installed-run: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[learn,dev]'
+	@touch $@ $(VENV)/.installed-run

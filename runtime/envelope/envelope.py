@@ -1,0 +1,189 @@
+"""The envelope: nothing reaches a motor but a command that this file certified."""
+
+import math
+from collections.abc import Iterable
+
+import msgspec
+
+from runtime.envelope.certificate import ENVELOPE_SEAL, Certificate
+from runtime.envelope.joint import JointAdmission, Reference
+from runtime.messages import Command, Limit
+from runtime.robot_spec import JointLimits
+
+_NOWHERE = Reference(q=0.0, v=0.0, a=0.0, stop_a=0.0, limited_by=0, margin=1.0)
+
+
+class EnvelopeState(msgspec.Struct, frozen=True):
+    """Everything that the envelope carries from tick to tick, as plain data.
+
+    `issued`: what the last certificate said, empty before the first rest. `current`: what the
+    last admission said; it differs from `issued` while `pending` (admitted, not yet certified).
+    """
+
+    issued: tuple[Reference, ...]
+    current: tuple[Reference, ...]
+    finite: bool
+    pending: bool
+
+
+class Envelope:
+    """Keeps the commanded reference of every joint inside its invariants, whatever is asked.
+
+    A tick is one `admit` or `brake`, then one `certify`. Only `certify` moves the reference on:
+    an `admit` whose command was not certified never happened, so an exception in between cannot
+    make the next command jump.
+
+    After each call: `q` rad, `v` rad/s, `a` rad/s^2 (the reference and its finite differences),
+    `limited_by` (messages.Limit bits) and `margin` (see JointAdmission), each a list in joint
+    order; `finite` is False when the last `admit` was asked for something not finite.
+    """
+
+    def __init__(self, limits: tuple[JointLimits, ...], dt_s: float) -> None:
+        """Take the invariants of every joint and the servo period.
+
+        Raises:
+            ValueError: limits or period cannot be kept in float64 arithmetic; names the joint.
+        """
+        self._joints = tuple(JointAdmission(limit, dt_s) for limit in limits)
+        self._issued: tuple[Reference, ...] = ()
+        self._pending = False
+        self.finite = True
+        self._show(())
+
+    @property
+    def at_rest(self) -> bool:
+        """True when the reference neither moves nor accelerates; False before the first rest."""
+        return bool(self._current) and all(r.v == 0.0 and r.a == 0.0 for r in self._current)
+
+    def refusal(self, q: Iterable[float]) -> str:
+        """Return why the reference cannot rest at `q` (rad, one per joint): a sentence that names
+        every joint outside its command range and by how much. Empty when it can."""
+        pairs = zip(self._joints, q, strict=True)
+        return "; ".join(reason for joint, at in pairs if (reason := joint.outside(float(at))))
+
+    def rest_at(self, q: Iterable[float]) -> None:
+        """Set the reference once, at rest at `q` (rad), where the drive did not follow one before.
+
+        Raises:
+            ValueError: `refusal(q)` says why not.
+        """
+        here = [float(at) for at in q]
+        reason = self.refusal(here)
+        if reason:
+            raise ValueError(reason)
+        self._issued = tuple(joint.rest(at) for joint, at in zip(self._joints, here, strict=True))
+        self._pending = False
+        self.finite = True
+        self._show(self._issued)
+
+    def admit(self, q_desired: Iterable[float]) -> None:
+        """Advance the reference by one tick towards `q_desired` (rad, one per joint).
+
+        If any number is not finite, every joint takes the next step of its kept stop instead.
+
+        Raises:
+            RuntimeError: no reference was set by `rest_at`.
+            ValueError: the number of joints differs.
+        """
+        self._require_rest()
+        desired = [float(value) for value in q_desired]
+        triples = zip(self._joints, self._issued, desired, strict=True)
+        self.finite = all(map(math.isfinite, desired))
+        if self.finite:
+            moved = tuple(joint.admit(last, value) for joint, last, value in triples)
+        else:
+            moved = tuple(
+                joint.brake(last, 0 if math.isfinite(value) else int(Limit.FINITE))
+                for joint, last, value in triples
+            )
+        self._show(moved)
+        self._pending = True
+
+    def brake(self) -> None:
+        """Advance the reference by one tick along the kept stop; at rest, stay.
+
+        Whatever this tick had admitted before is dropped.
+
+        Raises:
+            RuntimeError: no reference was set by `rest_at`.
+        """
+        self._require_rest()
+        self.finite = True
+        pairs = zip(self._joints, self._issued, strict=True)
+        self._show(tuple(joint.brake(last, 0) for joint, last in pairs))
+        self._pending = True
+
+    def emergency(self) -> None:
+        """Brake in a tick that raised, at any point before its `certify`.
+
+        The step was certified with the last good tick and is plain numbers since: nothing that
+        failed in this tick has a part in it.
+        """
+        self.brake()
+
+    def certify(
+        self,
+        epoch: int,
+        sequence: int,
+        answers_sequence: int,
+        answers_device_stamp_ns: int,
+        valid_for_ns: int,
+    ) -> Certificate:
+        """Return this tick's command, certified; the arguments are those of messages.Command.
+
+        Raises:
+            RuntimeError: no `admit` or `brake` since the last certificate.
+        """
+        if not self._pending:
+            raise RuntimeError(
+                "certify without a new command: each tick calls admit or brake first, "
+                "then certify once"
+            )
+        self._pending = False
+        self._issued = self._current
+        command = Command(
+            epoch=epoch,
+            sequence=sequence,
+            answers_sequence=answers_sequence,
+            answers_device_stamp_ns=answers_device_stamp_ns,
+            valid_for_ns=valid_for_ns,
+            q=list(self.q),
+            dq=list(self.v),
+        )
+        return Certificate(command, ENVELOPE_SEAL)
+
+    def save(self) -> EnvelopeState:
+        """Return the whole state as plain data; msgpack keeps it bit for bit."""
+        return EnvelopeState(self._issued, self._current, self.finite, self._pending)
+
+    def restore(self, plain: object) -> None:
+        """Take over what `save` returned for the same limits and period: the state itself, or the
+        plain dictionary that a msgpack decoder makes of it.
+
+        Raises:
+            ValueError: it is no such state, or has another number of joints.
+        """
+        state = msgspec.convert(plain, EnvelopeState)
+        if not (len(state.issued) == len(state.current) in (0, len(self._joints))):
+            raise ValueError(
+                f"the saved envelope has {len(state.current)} joints, this robot has "
+                f"{len(self._joints)}: restore it with the robot spec of the run that saved it"
+            )
+        self._issued = state.issued
+        self._show(state.current)
+        self.finite = state.finite
+        self._pending = state.pending
+
+    def _show(self, current: tuple[Reference, ...]) -> None:
+        self._current = current
+        # zeros before the first rest: the lists always have the robot's width
+        shown = current or (_NOWHERE,) * len(self._joints)
+        self.q = [r.q for r in shown]
+        self.v = [r.v for r in shown]
+        self.a = [r.a for r in shown]
+        self.limited_by = [r.limited_by for r in shown]
+        self.margin = [r.margin for r in shown]
+
+    def _require_rest(self) -> None:
+        if not self._issued:
+            raise RuntimeError("the envelope has no reference: call rest_at before admit or brake")

@@ -1,0 +1,189 @@
+"""Admission of one joint's command: as asked, or as near to it as the invariants allow."""
+
+from typing import NamedTuple
+
+from runtime.envelope.stop import JointStop, StopPlan
+from runtime.messages import Limit
+from runtime.robot_spec import JointLimits
+
+# the search for the nearest admissible step ends after so many tries, or this near to the limit,
+# as a share of how far one tick's jerk changes the reference
+_TRIES = 8
+_NEAR = 1e-3
+
+# of the velocity limit, so that rounding does not make a correction look like a violation
+_VELOCITY_SHARE = 1.0 - 1e-12
+
+# plain ints: IntFlag arithmetic costs more than the whole admission
+_POSITION = int(Limit.POSITION)
+_VELOCITY = int(Limit.VELOCITY)
+_ACCELERATION = int(Limit.ACCELERATION)
+_JERK = int(Limit.JERK)
+
+
+class Reference(NamedTuple):
+    """The commanded reference of one joint after a tick.
+
+    `q` rad, `v` rad/s, `a` rad/s^2: the command and its finite differences. `stop_a` rad/s^2: the
+    acceleration of the next tick of the stop kept beside it. `limited_by`: bits of
+    messages.Limit. `margin`: see `JointAdmission`.
+    """
+
+    q: float
+    v: float
+    a: float
+    stop_a: float
+    limited_by: int
+    margin: float
+
+
+class JointAdmission:
+    """Admits or corrects commands of one joint; has no state but its limits.
+
+    Every reference it returns lies inside all invariants, and so does the whole stop from it: by
+    induction the kept stop's next step always may be sent.
+
+    `margin` is the smallest share left of four: velocity 1 - |v|/V, acceleration 1 - |a|/A,
+    jerk 1 - |j|/J, and position as the distance between the place where the kept stop would end
+    and the nearest end of the range, over half the range. 0: something is at its limit.
+
+    `limited_by` names what bound the result: JERK or ACCELERATION where the tick itself could not
+    change faster; VELOCITY or POSITION where that would have left no stop inside the limit.
+    """
+
+    def __init__(self, limits: JointLimits, dt_s: float) -> None:
+        """Take one joint's limits and the servo period. Raises ValueError, see JointStop."""
+        self.name = limits.name
+        self._stop = JointStop(limits, dt_s)
+        self._dt = dt_s
+        self._h = self._stop.jerk_step_rad_s2
+        self._a_max = self._stop.acceleration_max_rad_s2
+        self._v_max = self._stop.velocity_max_rad_s
+        self._q_min = self._stop.position_min_rad
+        self._q_max = self._stop.position_max_rad
+        self._unit_v = self._h * dt_s
+        self._unit_q = self._unit_v * dt_s
+        self._half_range = 0.5 * (self._q_max - self._q_min)
+
+    def outside(self, q: float) -> str:
+        """Return why the joint cannot rest at `q` rad; empty when it can."""
+        if self._q_min <= q <= self._q_max:
+            return ""
+        if not (q < self._q_min or q > self._q_max):
+            return f"joint {self.name} is at {q} rad, which is no position"
+        excess = max(self._q_min - q, q - self._q_max)
+        return (
+            f"joint {self.name} is at {q:.6f} rad, {excess:.6f} rad outside its command range "
+            f"[{self._q_min:.6f}, {self._q_max:.6f}]; move it inside by hand"
+        )
+
+    def rest(self, q: float) -> Reference:
+        """Return the reference at rest at `q` rad, which must not be `outside`."""
+        return self._reference(0.0, self._stop.plan(q, 0.0, 0.0), 0)
+
+    def admit(self, last: Reference, q_desired: float) -> Reference:
+        """Return the reference one tick after `last`: at `q_desired` (finite, rad) bit for bit if
+        that is inside every invariant, else limited."""
+        q = min(max(q_desired, self._q_min), self._q_max)
+        v = (q - last.q) / self._dt
+        a = (v - last.v) / self._dt
+        if abs(a - last.a) <= self._h and abs(a) <= self._a_max:
+            plan = self._stop.plan(q, v, a)
+            if not self._broken(plan):
+                return self._reference(last.a, plan, 0 if q == q_desired else _POSITION)
+        return self._limited(last, a)
+
+    def brake(self, last: Reference, limited_by: int) -> Reference:
+        """Return the next step of the stop kept by `last`; computes no decision of its own."""
+        return self._reference(last.a, self._kept(last), limited_by)
+
+    def _kept(self, last: Reference) -> StopPlan:
+        q, v, a = self._move(last, last.stop_a)
+        # rounding may carry the end of a stop an ulp past the range that it was certified for
+        return self._stop.plan(min(max(q, self._q_min), self._q_max), v, a)
+
+    def _limited(self, last: Reference, a_desired: float) -> Reference:
+        a, limited_by = self._clip(last, a_desired)
+        plan = self._stop.plan(*self._move(last, a))
+        broken = self._broken(plan)
+        if not broken:
+            return self._reference(last.a, plan, limited_by)
+        return self._nearest(last, plan, broken)
+
+    def _clip(self, last: Reference, a: float) -> tuple[float, int]:
+        """Return `a` inside what jerk, acceleration and velocity allow, and which of them acted.
+
+        Velocity: from a', no less speed than that of ramping a' to zero is still to come, so the
+        largest a' is the strength of a stop that takes away what is left to the limit.
+        """
+        room_up = self._v_max * _VELOCITY_SHARE - last.v
+        room_down = self._v_max * _VELOCITY_SHARE + last.v
+        least, most = last.a - self._h, last.a + self._h
+        high, why = min(
+            (most, _JERK), (self._a_max, _ACCELERATION), (self._stop.strength(room_up), _VELOCITY)
+        )
+        if a > high:
+            return max(high, least), why
+        low, why = max(
+            (least, _JERK),
+            (-self._a_max, _ACCELERATION),
+            (-self._stop.strength(room_down), _VELOCITY),
+        )
+        if a < low:
+            return min(low, most), why
+        return a, 0
+
+    def _nearest(self, last: Reference, bad: StopPlan, limited_by: int) -> Reference:
+        """Search between the kept stop, which is certified, and `bad`, which is not, for the step
+        nearest to `bad` (regula falsi, Illinois variant); what is returned is certified."""
+        good = self._kept(last)
+        inside, outside = min(0.0, self._excess(good)), self._excess(bad)
+        for _ in range(_TRIES):
+            if inside > -_NEAR:
+                break
+            share = inside / (inside - outside)
+            plan = self._stop.plan(*self._move(last, good.a + share * (bad.a - good.a)))
+            excess = self._excess(plan)
+            if self._broken(plan):
+                bad, outside = plan, excess
+                inside *= 0.5
+            else:
+                good, inside = plan, excess
+                outside *= 0.5
+        return self._reference(last.a, good, limited_by)
+
+    def _move(self, last: Reference, a: float) -> tuple[float, float, float]:
+        """Return q, v, a one tick after `last` under acceleration `a`."""
+        v = last.v + a * self._dt
+        if abs(v) <= self._stop.v_zero_rad_s:
+            v = 0.0
+        return last.q + v * self._dt, v, a
+
+    def _broken(self, plan: StopPlan) -> int:
+        """Return which invariants the stop breaks; written so that NaN breaks them."""
+        broken = 0
+        if not (plan.q_high <= self._q_max and plan.q_low >= self._q_min):
+            broken = _POSITION
+        if not (plan.v_high <= self._v_max and plan.v_low >= -self._v_max):
+            broken |= _VELOCITY
+        return broken
+
+    def _excess(self, plan: StopPlan) -> float:
+        """Return by how much the stop breaks an invariant (> 0) or keeps all (<= 0), in units of
+        what one tick's jerk does."""
+        return max(
+            (plan.q_high - self._q_max) / self._unit_q,
+            (self._q_min - plan.q_low) / self._unit_q,
+            (plan.v_high - self._v_max) / self._unit_v,
+            (-self._v_max - plan.v_low) / self._unit_v,
+        )
+
+    def _reference(self, a_last: float, plan: StopPlan, limited_by: int) -> Reference:
+        margin = min(
+            (self._q_max - plan.q_high) / self._half_range,
+            (plan.q_low - self._q_min) / self._half_range,
+            1.0 - abs(plan.v) / self._v_max,
+            1.0 - abs(plan.a) / self._a_max,
+            1.0 - abs(plan.a - a_last) / self._h,
+        )
+        return Reference(plan.q, plan.v, plan.a, plan.a_next, limited_by, max(0.0, margin))

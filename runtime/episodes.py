@@ -1,0 +1,178 @@
+"""The episode manager: counts episodes and steps, runs the scripted reset, keeps outcomes.
+
+Task signals come from drivers, operators, `trimtab mark` and predicates in the config; the
+simulation is one driver among them. The manager itself ends an episode only by its step count.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from runtime.clock import seconds_to_ns
+from runtime.messages import SIGNAL_SLOTS, Outcome, Phase, SignalKind, SignalSource, TickInputs
+
+
+@dataclass(frozen=True)
+class Predicate:
+    """Says `outcome` when element `index` of a group stays in (above, below) for `hold_ns`."""
+
+    outcome: Outcome
+    group: str
+    index: int
+    above: float
+    below: float
+    hold_ns: int
+
+
+class EpisodeState(msgspec.Struct):
+    """Everything the manager remembers. `ticks` and `step` count within the episode."""
+
+    phase: Phase = Phase.WAITING
+    episode: int = 0
+    step: int = 0
+    ticks: int = 0
+    rest_since_ns: int = -1
+    predicate_since_ns: list[int] = []
+
+
+@dataclass
+class EpisodeDecision:
+    """What the manager decided in this tick."""
+
+    outcome: Outcome = Outcome.NONE
+    source: SignalSource = SignalSource.NONE
+    began: bool = False
+    reset_target: tuple[float, ...] | None = None
+
+
+class EpisodeManager:
+    """Turns task signals and time into phases. `steps` policy steps make a time-out."""
+
+    def __init__(
+        self,
+        steps: int,
+        ticks_per_step: int,
+        settle_s: float,
+        predicates: Sequence[Predicate],
+    ) -> None:
+        self._steps = steps
+        self._ticks_per_step = ticks_per_step
+        self._settle_ns = seconds_to_ns(settle_s)
+        self._predicates = tuple(predicates)
+        self.state = EpisodeState(predicate_since_ns=[-1] * len(self._predicates))
+
+    @property
+    def running(self) -> bool:
+        """True while the policy may act."""
+        return self.state.phase is Phase.RUNNING
+
+    @property
+    def time_left(self) -> float:
+        """Share of the episode's steps that is left, 1 outside an episode."""
+        return 1.0 - min(self.state.step, self._steps) / self._steps if self.running else 1.0
+
+    @property
+    def step_due(self) -> bool:
+        """True in the ticks at whose end the policy acts."""
+        state = self.state
+        return (
+            self.running and state.ticks % self._ticks_per_step == 0 and state.step < self._steps
+        )
+
+    def update(
+        self, inputs: TickInputs, groups: Mapping[str, Sequence[float]], armed: bool
+    ) -> EpisodeDecision:
+        """Take this tick's signals. `groups`: finite values of the observation groups."""
+        decision = EpisodeDecision()
+        state = self.state
+        if state.phase is Phase.RUNNING:
+            state.ticks += 1
+        for slot in range(SIGNAL_SLOTS):
+            if inputs.signal_kind[slot]:
+                self._take(inputs, slot, armed, decision)
+        if state.phase is Phase.RUNNING and decision.outcome is Outcome.NONE:
+            self._judge(inputs, groups, armed, decision)
+        return decision
+
+    def stood(self, at_rest: bool, moving: bool, now_ns: int) -> None:
+        """Say whether the arm stands and whether scripted motion goes on; ends a reset."""
+        state = self.state
+        if state.phase is not Phase.RESETTING or moving or not at_rest:
+            state.rest_since_ns = -1
+        elif state.rest_since_ns < 0:
+            state.rest_since_ns = now_ns
+        elif now_ns - state.rest_since_ns >= self._settle_ns:
+            state.phase = Phase.READY
+
+    def abort(self, decision: EpisodeDecision) -> None:
+        """End the running episode without a verdict on the policy."""
+        self._end(Outcome.ABORT, SignalSource.MANAGER, decision)
+
+    def _take(
+        self, inputs: TickInputs, slot: int, armed: bool, decision: EpisodeDecision
+    ) -> None:
+        kind = SignalKind(int(inputs.signal_kind[slot]))
+        source = SignalSource(int(inputs.signal_source[slot]))
+        state = self.state
+        if kind is SignalKind.OUTCOME and state.phase is Phase.RUNNING:
+            self._end(Outcome(int(inputs.signal_outcome[slot])), source, decision)
+        elif kind is SignalKind.RESET_BEGIN and armed and state.phase is not Phase.RUNNING:
+            width = len(inputs.signal_target) // SIGNAL_SLOTS
+            target = inputs.signal_target[slot * width : (slot + 1) * width].tolist()
+            decision.reset_target = tuple(target) if inputs.signal_has_target[slot] else ()
+            state.phase, state.rest_since_ns = Phase.RESETTING, -1
+        elif kind is SignalKind.RESET_END and state.phase is Phase.RESETTING:
+            state.phase = Phase.READY
+        elif kind is SignalKind.EPISODE_BEGIN and armed and self._may_begin():
+            self._begin(decision)
+
+    def _may_begin(self) -> bool:
+        return self.state.phase in (Phase.WAITING, Phase.READY)
+
+    def _begin(self, decision: EpisodeDecision) -> None:
+        state = self.state
+        state.phase = Phase.RUNNING
+        state.episode += 1
+        state.step = state.ticks = 0
+        state.predicate_since_ns = [-1] * len(self._predicates)
+        decision.began = True
+
+    def _judge(
+        self,
+        inputs: TickInputs,
+        groups: Mapping[str, Sequence[float]],
+        armed: bool,
+        decision: EpisodeDecision,
+    ) -> None:
+        now_ns = int(inputs.now_ns[0])
+        if not armed:
+            self.abort(decision)
+            return
+        for index, predicate in enumerate(self._predicates):
+            if self._holds(index, predicate, groups, now_ns):
+                self._end(predicate.outcome, SignalSource.PREDICATE, decision)
+                return
+        if self.state.ticks >= self._steps * self._ticks_per_step:
+            self._end(Outcome.TIMEOUT, SignalSource.MANAGER, decision)
+
+    def _holds(
+        self,
+        index: int,
+        predicate: Predicate,
+        groups: Mapping[str, Sequence[float]],
+        now_ns: int,
+    ) -> bool:
+        value = groups[predicate.group][predicate.index]
+        true_now = predicate.above < value < predicate.below
+        since = self.state.predicate_since_ns
+        if not true_now:
+            since[index] = -1
+            return False
+        if since[index] < 0:
+            since[index] = now_ns
+        return now_ns - since[index] >= predicate.hold_ns
+
+    def _end(self, outcome: Outcome, source: SignalSource, decision: EpisodeDecision) -> None:
+        decision.outcome, decision.source = outcome, source
+        self.state.phase = Phase.WAITING

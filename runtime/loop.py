@@ -1,0 +1,218 @@
+"""The control loop: paces ticks, moves data between link, tick, policies and recorder.
+
+Everything that can change a tick's outcome is gathered into TickInputs here and nowhere else.
+The policy runs after the write, in the slack of the period; its action enters the next tick.
+"""
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from runtime.interfaces import BasePolicy, Link, RecordSink, ResidualPolicy
+from runtime.messages import (
+    STAGES,
+    Event,
+    EventKind,
+    Mode,
+    Phase,
+    Request,
+    Sizes,
+    TickRecord,
+    new_inputs,
+    put_signals,
+)
+from runtime.modes import ARMED
+from runtime.operator_port import Port
+from runtime.realtime import Pacer
+from runtime.tick import ControlTick
+
+_IDLE_WAIT_S = 0.05
+_ENDING_LIMIT_S = 5.0
+_STAGE = {name: index for index, name in enumerate(STAGES)}
+
+
+@dataclass(frozen=True)
+class LoopParts:
+    """What the loop connects. `pacer` is None in lockstep, where the link paces."""
+
+    tick: ControlTick
+    link: Link
+    base: BasePolicy
+    residual: ResidualPolicy
+    sink: RecordSink
+    port: Port
+    pacer: Pacer | None
+
+
+class ControlLoop:
+    """Runs ticks until it is told to end, and ends only with the robot at rest."""
+
+    def __init__(
+        self, parts: LoopParts, sizes: Sizes, keyframe_ticks: int, is_done: Callable[[], bool]
+    ) -> None:
+        self._parts = parts
+        self._inputs = new_inputs(sizes)
+        self._inputs.preflight_ok[0] = True
+        self._keyframe_ticks = keyframe_ticks
+        self._is_done = is_done
+        self._ending: Request = Request.NONE
+        self._ending_since_s = 0.0
+        self._residual_out = self._inputs.residual_action.copy()
+        self._base_out = self._inputs.base_action.copy()
+        self._keyframe_due = True
+        self._idle = False
+        self._lockstep = parts.pacer is None
+
+    def end(self) -> None:
+        """Ask for a stop and leave the loop once the robot is at rest. Safe in signal handlers."""
+        self._ending = Request.STOP
+
+    def run(self) -> bool:
+        """Tick until the end; True when it ended as planned rather than by a stop."""
+        self._keyframe()
+        while not self._finished():
+            if self._idle and self._lockstep and not self._parts.port.wait(_IDLE_WAIT_S):
+                # nobody asks for anything: simulated time stands still while disarmed
+                continue
+            self.tick_once()
+        self._parts.sink.close()
+        return self._ending is not Request.STOP
+
+    def tick_once(self) -> TickRecord:
+        """Run one tick from pacing to policy."""
+        inputs, parts = self._inputs, self._parts
+        stage_ns = inputs.stage_ns
+        lateness_ns = self._pace()
+        begin = time.perf_counter_ns()
+        parts.link.read(inputs)
+        self._gather()
+        read = time.perf_counter_ns()
+        record = self._step()
+        stepped = time.perf_counter_ns()
+        parts.link.write(parts.tick.certificate)
+        written = time.perf_counter_ns()
+        self._hand_over(record)
+        recorded = time.perf_counter_ns()
+        if record.policy_due[0]:
+            self._think(record)
+        stage_ns[_STAGE["lateness"]] = lateness_ns
+        stage_ns[_STAGE["read"]] = read - begin
+        stage_ns[_STAGE["step"]] = stepped - read
+        stage_ns[_STAGE["write"]] = written - stepped
+        stage_ns[_STAGE["record"]] = recorded - written
+        stage_ns[_STAGE["policy"]] = time.perf_counter_ns() - recorded
+        return record
+
+    # -- before the step ----------------------------------------------------------------------
+
+    def _pace(self) -> int:
+        if self._parts.pacer is None:
+            return 0
+        wake = self._parts.pacer.wait()
+        self._inputs.missed_ticks[0] = wake.missed
+        return wake.lateness_ns
+
+    def _gather(self) -> None:
+        """Bring what people, drivers and children say into the inputs."""
+        inputs, parts = self._inputs, self._parts
+        inputs.tick[0] += 1
+        inputs.now_ns[0] = parts.link.clock.now_ns()
+        port = parts.port
+        port.poll()
+        put_signals(inputs, [*parts.link.signals(), *port.signals()])
+        inputs.request[0] = self._request()
+        inputs.supervisor_lost[0] = port.supervisor_lost
+        health = parts.sink.health()
+        if health.dropped > inputs.records_dropped[0]:
+            self._keyframe_due = True
+        inputs.records_dropped[0] = health.dropped
+        inputs.recorder_lost[0] = health.lost
+
+    def _request(self) -> Request:
+        mode = Mode(int(self._parts.tick.state.mode))
+        if self._ending is Request.STOP:
+            return Request.STOP if mode is not Mode.STOPPED else Request.NONE
+        if self._ending is Request.DISARM:
+            return Request.DISARM if self._stands() else Request.NONE
+        wanted = self._parts.port.request()
+        if wanted is Request.ARM and mode is not Mode.READY:
+            # the first tick makes the daemon ready; an operator who was quicker is not refused
+            return Request.NONE if mode is Mode.DISARMED else wanted
+        return wanted
+
+    # -- the step -----------------------------------------------------------------------------
+
+    def _step(self) -> TickRecord:
+        inputs, tick = self._inputs, self._parts.tick
+        try:
+            record = tick.step(inputs)
+            inputs.tick_raised[0] = False
+        except Exception:
+            # whatever broke, the robot still gets the certified next step of its stop
+            record = tick.emergency(inputs)
+            inputs.tick_raised[0] = True
+            self._keyframe_due = True
+            self._event(EventKind.TRACEBACK, traceback.format_exc())
+        return record
+
+    def _hand_over(self, record: TickRecord) -> None:
+        sink, tick = self._parts.sink, self._parts.tick
+        sink.record(record)
+        if record.request[0]:
+            self._parts.port.answer(
+                bool(record.request_refused[0]), tick.state.mode, "; ".join(tick.notes)
+            )
+        for note in tick.notes:
+            self._event(EventKind.NOTE, note)
+        for event in self._parts.port.events(int(record.tick[0]), int(record.now_ns[0])):
+            sink.event(event)
+        if self._keyframe_due or record.tick[0] % self._keyframe_ticks == 0:
+            self._keyframe()
+        mode = tick.state.mode
+        self._idle = mode is Mode.READY and self._ending is Request.NONE
+        if self._ending is Request.NONE and self._is_done():
+            self._ending = Request.DISARM
+
+    def _think(self, record: TickRecord) -> None:
+        """Ask the policies about this record; the answer enters the next tick."""
+        inputs, parts = self._inputs, self._parts
+        inputs.base_failed[0] = False
+        try:
+            parts.base.act(record, self._base_out)
+            parts.residual.act(record, self._base_out, self._residual_out)
+        except Exception:
+            inputs.base_failed[0] = True
+            self._event(EventKind.TRACEBACK, traceback.format_exc())
+        inputs.base_action[:] = self._base_out
+        inputs.residual_action[:] = self._residual_out
+        inputs.residual_version[0] = parts.residual.version
+        inputs.base_sequence[0] += 1
+        inputs.base_observed_ns[0] = record.now_ns[0]
+
+    def _keyframe(self) -> None:
+        self._event(EventKind.KEYFRAME, data=self._parts.tick.save())
+        self._keyframe_due = False
+
+    def _event(self, kind: EventKind, text: str = "", data: bytes = b"") -> None:
+        inputs = self._inputs
+        self._parts.sink.event(
+            Event(int(inputs.tick[0]), int(inputs.now_ns[0]), kind, text, data)
+        )
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def _stands(self) -> bool:
+        tick = self._parts.tick
+        return tick.record.phase[0] != Phase.RUNNING and tick.at_rest
+
+    def _finished(self) -> bool:
+        """True once the end was asked for and nothing moves any more, or after a time limit."""
+        if self._ending is Request.NONE and not self._parts.port.supervisor_lost:
+            return False
+        tick = self._parts.tick
+        if tick.state.mode not in ARMED and tick.at_rest:
+            return True
+        now_s = time.monotonic()
+        self._ending_since_s = self._ending_since_s or now_s
+        return now_s - self._ending_since_s > _ENDING_LIMIT_S

@@ -1,0 +1,266 @@
+"""Where people and the supervisor talk to a running control process: a ROUTER socket over ipc."""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import zmq
+
+from runtime.clock import seconds_to_ns
+from runtime.errors import LinkError
+from runtime.messages import Event, EventKind, Mode, Request, TaskSignal
+from runtime.wire import (
+    MAX_MESSAGE_BYTES,
+    Heartbeat,
+    OperatorMessage,
+    OperatorReply,
+    OperatorRequest,
+    OperatorSignal,
+    decode_message,
+    decode_reply,
+    encode,
+)
+
+_HEARTBEAT_BUDGET_S = 1.0
+_MAX_PER_POLL = 4
+
+
+class Port(Protocol):
+    """What the loop asks of whoever speaks for people."""
+
+    def poll(self) -> None:
+        """Take in what arrived; never blocks."""
+        ...
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait (only while nothing may move) until something arrived; False on time-out."""
+        ...
+
+    def request(self) -> Request:
+        """Return the next request, NONE if there is none; STOP overtakes everything."""
+        ...
+
+    def signals(self) -> list[TaskSignal]:
+        """Return the task signals that arrived."""
+        ...
+
+    def events(self, tick: int, now_ns: int) -> list[Event]:
+        """Return what people did, for the record."""
+        ...
+
+    def answer(self, refused: bool, mode: Mode, text: str) -> None:
+        """Say what became of the last request."""
+        ...
+
+    @property
+    def supervisor_lost(self) -> bool:
+        """True when a supervisor was there and is no more."""
+        ...
+
+    def close(self) -> None:
+        """Close the socket."""
+        ...
+
+
+def endpoint(folder: Path) -> str:
+    """Return the operator endpoint in a robot's socket folder."""
+    return f"ipc://{folder}/operator"
+
+
+class OperatorPort:
+    """The real port. Everything is non-blocking but `wait`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        self._socket.setsockopt(zmq.SNDHWM, 100)
+        self._socket.bind(endpoint(folder))
+        self._requests: deque[tuple[bytes, OperatorRequest]] = deque(maxlen=64)
+        self._signals: list[TaskSignal] = []
+        self._texts: list[str] = []
+        self._asking: bytes | None = None
+        self._heartbeat_ns = 0
+
+    def poll(self) -> None:
+        """Take in at most a few messages, so that a flood cannot eat the tick."""
+        for _ in range(_MAX_PER_POLL):
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._take(frames)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until something arrived or the time is up."""
+        if self._requests or self._signals:
+            return True
+        return bool(self._socket.poll(round(timeout_s * 1e3)))
+
+    def request(self) -> Request:
+        """Return the oldest request, or STOP if anybody asks for it."""
+        if not self._requests:
+            return Request.NONE
+        stop = next((r for r in self._requests if r[1].request is Request.STOP), None)
+        chosen = stop or self._requests[0]
+        self._requests.remove(chosen)
+        self._asking, message = chosen
+        self._texts.append(f"{message.who} asks for {message.request.name}")
+        return message.request
+
+    def signals(self) -> list[TaskSignal]:
+        """Return and forget the signals that arrived."""
+        taken, self._signals = self._signals, []
+        return taken
+
+    def events(self, tick: int, now_ns: int) -> list[Event]:
+        """Return and forget what people did."""
+        taken, self._texts = self._texts, []
+        return [Event(tick, now_ns, EventKind.MARK, text) for text in taken]
+
+    def answer(self, refused: bool, mode: Mode, text: str) -> None:
+        """Reply to the sender of the last request."""
+        if self._asking is not None:
+            self._reply(self._asking, OperatorReply(not refused, mode, text))
+            self._asking = None
+
+    @property
+    def supervisor_lost(self) -> bool:
+        """True when heartbeats had come and then stayed away for a second."""
+        if not self._heartbeat_ns:
+            return False
+        return time.monotonic_ns() - self._heartbeat_ns > seconds_to_ns(_HEARTBEAT_BUDGET_S)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def _take(self, frames: list[bytes]) -> None:
+        sender, data = frames[0], frames[-1]
+        try:
+            message = decode_message(data)
+        except msgspec.MsgspecError as error:
+            self._reply(sender, OperatorReply(False, Mode.DISARMED, f"not understood: {error}"))
+            return
+        if isinstance(message, Heartbeat):
+            self._heartbeat_ns = time.monotonic_ns()
+        elif isinstance(message, OperatorRequest):
+            self._requests.append((sender, message))
+        else:
+            self._take_signal(sender, message)
+
+    def _take_signal(self, sender: bytes, message: OperatorSignal) -> None:
+        said = message.text
+        if message.signal is not None:
+            self._signals.append(message.signal)
+            said = f"{message.signal.kind.name} {message.signal.outcome.name} {said}".strip()
+        self._texts.append(f"{message.who}: {said}")
+        self._reply(sender, OperatorReply(True, Mode.DISARMED, "taken"))
+
+    def _reply(self, receiver: bytes, reply: OperatorReply) -> None:
+        try:
+            self._socket.send_multipart([receiver, encode(reply)], zmq.NOBLOCK)
+        except zmq.ZMQError:
+            # whoever asked is gone; what was asked is in the record all the same
+            return
+
+
+class ScriptedPort:
+    """An operator that arms as soon as it can, for runs inside one process."""
+
+    supervisor_lost = False
+
+    def __init__(self, arm: bool = True) -> None:
+        self._arm = arm
+        self._pending: list[Request] = []
+        self._signals: list[TaskSignal] = []
+
+    def ask(self, request: Request) -> None:
+        """Queue a request."""
+        self._pending.append(request)
+
+    def signal(self, signal: TaskSignal) -> None:
+        """Queue a task signal."""
+        self._signals.append(signal)
+
+    def poll(self) -> None:
+        """Nothing arrives by itself."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """There is always something to do."""
+        return True
+
+    def request(self) -> Request:
+        """Return what was queued, else ARM until it was granted."""
+        if self._pending:
+            return self._pending.pop(0)
+        return Request.ARM if self._arm else Request.NONE
+
+    def signals(self) -> list[TaskSignal]:
+        """Return and forget what was queued."""
+        taken, self._signals = self._signals, []
+        return taken
+
+    def events(self, tick: int, now_ns: int) -> list[Event]:
+        """Nothing to tell."""
+        return []
+
+    def answer(self, refused: bool, mode: Mode, text: str) -> None:
+        """Stop asking once armed."""
+        if mode is Mode.HOMING:
+            self._arm = False
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class OperatorClient:
+    """The other end, for the command line and the supervisor."""
+
+    def __init__(self, folder: Path) -> None:
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.SNDHWM, 100)
+        self._socket.connect(endpoint(folder))
+
+    def heartbeat(self) -> None:
+        """Say that the supervisor lives; never blocks."""
+        self.send(Heartbeat())
+
+    def send(self, message: OperatorMessage) -> None:
+        """Send without waiting; a full queue means that nobody listens."""
+        try:
+            self._socket.send(encode(message), zmq.NOBLOCK)
+        except zmq.Again:
+            return
+
+    def ask(self, message: OperatorMessage, timeout_s: float) -> OperatorReply:
+        """Send and wait for the reply.
+
+        Raises:
+            LinkError: nobody answered in time.
+        """
+        self.send(message)
+        if not self._socket.poll(round(timeout_s * 1e3)):
+            raise LinkError(
+                f"no daemon answered within {timeout_s} s; is `trimtab run` running for this robot?"
+            )
+        return decode_reply(self._socket.recv())
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+@contextmanager
+def operator_client(folder: Path) -> Iterator[OperatorClient]:
+    """Open a client and close it."""
+    client = OperatorClient(folder)
+    try:
+        yield client
+    finally:
+        client.close()

@@ -1,0 +1,114 @@
+"""Running counts over recorded ticks, for the recorder's status messages."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from runtime.faults import Fault, Response
+from runtime.messages import STAGES, Limit, Mode, Outcome, Phase
+from runtime.record_format import EpisodeResult, RecorderStatus
+
+Rows = np.ndarray[Any, np.dtype[Any]]
+
+_LIMITS = tuple(limit for limit in Limit if limit)
+_NS_PER_US = 1000.0
+_SHOWN = (
+    "tick",
+    "now_ns",
+    "mode",
+    "response",
+    "phase",
+    "faults",
+    "episode",
+    "episode_step",
+    "records_dropped",
+)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """How much was written: ticks and bytes of the whole run, and the current segment's name."""
+
+    ticks: int
+    size_bytes: int
+    bytes_per_s: float
+    segment: str
+
+
+def fault_names(mask: int) -> list[str]:
+    """Return the names of the faults whose bits are set in `mask`."""
+    return [fault.name for fault in Fault if mask >> fault & 1]
+
+
+class Tally:
+    """Counts what passes; `status` turns the counts into a message."""
+
+    def __init__(self) -> None:
+        self._results: list[EpisodeResult] = []
+        self._limited = dict.fromkeys((limit.name or "" for limit in _LIMITS), 0)
+        self._stages: list[np.ndarray[Any, np.dtype[np.int64]]] = []
+        self._quantiles = np.zeros((2, len(STAGES)))
+        self._running = False
+        self._begun_ns = 0
+        self._last: Rows | None = None
+
+    def add(self, rows: Rows) -> None:
+        """Count rows (at least one, in order)."""
+        limited = np.bitwise_or.reduce(rows["limited_by"], axis=1)
+        if limited.any():
+            for limit in _LIMITS:
+                self._limited[limit.name or ""] += int(np.count_nonzero(limited & limit))
+        self._stages.append(rows["stage_ns"])
+        self._episodes(rows)
+        self._last = rows[-1:]
+
+    def _episodes(self, rows: Rows) -> None:
+        running = rows["phase"][:, 0] == Phase.RUNNING
+        if self._running and bool(running.all()):
+            return
+        outcomes = rows["outcome"][:, 0]
+        for index in range(len(rows)):
+            now_ns = int(rows["now_ns"][index, 0])
+            if running[index] and not self._running:
+                self._begun_ns = now_ns
+            self._running = bool(running[index])
+            if outcomes[index]:
+                self._results.append(
+                    EpisodeResult(
+                        episode=int(rows["episode"][index, 0]),
+                        outcome=Outcome(int(outcomes[index])).name,
+                        duration_s=(now_ns - self._begun_ns) * 1e-9,
+                    )
+                )
+
+    def status(self, run: str, volume: Volume, notes: list[str]) -> RecorderStatus | None:
+        """Return the status and begin a new window of stage times; None before the first tick."""
+        if self._last is None:
+            return None
+        if self._stages:
+            stages = np.concatenate(self._stages)
+            self._quantiles = np.percentile(stages, (50, 99), axis=0) / _NS_PER_US
+            self._stages = []
+        last = {name: self._last[name][0, 0].item() for name in _SHOWN}
+        return RecorderStatus(
+            run=run,
+            tick=last["tick"],
+            now_ns=last["now_ns"],
+            mode=Mode(last["mode"]).name,
+            response=Response(last["response"]).name,
+            phase=Phase(last["phase"]).name,
+            faults=fault_names(last["faults"]),
+            episode=last["episode"],
+            episode_step=last["episode_step"],
+            results=self._results,
+            ticks=volume.ticks,
+            dropped=last["records_dropped"],
+            limited_ticks=self._limited,
+            stage_p50_us=self._quantiles[0].tolist(),
+            stage_p99_us=self._quantiles[1].tolist(),
+            segment=volume.segment,
+            size_bytes=volume.size_bytes,
+            bytes_per_s=volume.bytes_per_s,
+            notes=notes,
+        )

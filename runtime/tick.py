@@ -1,0 +1,387 @@
+"""One control tick, pure: inputs in, record and certificate out. Time is an argument.
+
+The order is fixed: look (monitors, guards), judge (episodes, faults, mode), move (policy, script
+or fallback, then the envelope), write down. Nothing here blocks, logs or knows the time of day.
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from runtime.envelope.certificate import Certificate
+from runtime.envelope.envelope import EnvelopeState
+from runtime.envelope.guards import Guards
+from runtime.episodes import EpisodeDecision, EpisodeManager, EpisodeState
+from runtime.fallback import FallbackState
+from runtime.fault_tracker import FaultTracker, TrackerState
+from runtime.faults import Fault, Response, Row
+from runtime.kinematics import Kinematics
+from runtime.messages import (
+    Limit,
+    Mode,
+    Request,
+    Sizes,
+    TickInputs,
+    TickRecord,
+    new_record,
+)
+from runtime.modes import ACTIVE, ARMED, COMMANDING, ModeFacts, next_mode
+from runtime.monitors import MonitorLimits, Monitors, MonitorState, all_finite
+from runtime.motion import Motion, MotionParts, MotionState
+from runtime.policy_contract import StartEnvelope
+from runtime.robot_spec import RobotSpec
+from runtime.scripted import ScriptState
+from runtime.setpoints import SetpointState
+from runtime.trajectory import PlanState
+
+
+@dataclass(frozen=True)
+class TickSettings:
+    """Plain numbers and tables that a tick is made with."""
+
+    sizes: Sizes
+    robot: RobotSpec
+    rows: tuple[Row, ...]
+    monitors: MonitorLimits
+    start: StartEnvelope
+    blend_s: float
+    command_valid_ns: int
+
+
+class TickState(msgspec.Struct):
+    """The tick's own memory, beside that of its parts."""
+
+    mode: Mode = Mode.DISARMED
+    epoch: int = 0
+    limited: bool = False
+    in_charge_since_ns: int = 0
+
+
+class Saved(msgspec.Struct):
+    """A keyframe: the whole state of a ControlTick."""
+
+    tick: TickState
+    tracker: TrackerState
+    monitors: MonitorState
+    episodes: EpisodeState
+    motion: MotionState
+    script: ScriptState
+    fallback: FallbackState
+    setpoints: SetpointState
+    plan: PlanState
+    envelope: EnvelopeState
+
+
+class ControlTick:
+    """The control law with its safety logic. See TickSettings for what it needs."""
+
+    def __init__(
+        self,
+        settings: TickSettings,
+        parts: MotionParts,
+        episodes: EpisodeManager,
+        guards: Guards,
+        kinematics: Kinematics,
+    ) -> None:
+        self._settings = settings
+        self._episodes = episodes
+        self._guards = guards
+        self._kinematics = kinematics
+        self._tracker = FaultTracker(settings.rows)
+        self._monitors = Monitors(settings.sizes, settings.monitors)
+        self._motion = Motion(parts, settings.sizes.action, settings.blend_s)
+        self._facts = ModeFacts()
+        self._tau_estimate_nm = [0.0] * settings.sizes.joints
+        self._authority = [0.0] * settings.sizes.action
+        self.state = TickState()
+        self.record = new_record(settings.sizes)
+        self.certificate: Certificate | None = None
+        self.notes: list[str] = []
+
+    def step(self, inputs: TickInputs) -> TickRecord:
+        """Run one tick. The record is reused: copy it if it must outlive the next step.
+
+        After it `certificate` is the command to send, or None while nothing may be commanded.
+        """
+        record = self.record
+        record.raw[: len(inputs.raw)] = inputs.raw
+        self.certificate = None
+        self.notes.clear()
+        conditions = self._monitors.look(inputs) | self._measure(record)
+        decision = self._episodes.update(
+            inputs, self._monitors.state.groups, self.state.mode in ARMED
+        )
+        conditions |= self._policy_conditions(inputs, decision)
+        request = Request(int(inputs.request[0]))
+        now_ns = int(inputs.now_ns[0])
+        response = self._tracker.update(conditions, now_ns, request is Request.REARM)
+        record.request_refused[0] = self._change_mode(request, response, inputs)
+        self._move(inputs, decision, response)
+        self._write(record, conditions, response, decision)
+        if self.state.mode in COMMANDING:
+            self._certify(record)
+        self._write_command(record)
+        return record
+
+    def emergency(self, inputs: TickInputs) -> TickRecord:
+        """Fill the record of a tick whose step raised: the command is the kept stop's next step."""
+        record = self.record
+        record.raw[: len(inputs.raw)] = inputs.raw
+        record.step_raised[0] = True
+        parts = self._motion.parts
+        if self.state.mode in COMMANDING:
+            if self.certificate is None:
+                parts.envelope.emergency()
+                self._certify(record)
+            parts.fallback.begin()
+            parts.scripted.cancel()
+            record.q_desired[:] = parts.envelope.q
+        self._write_reference(record)
+        record.policy_due[0] = False
+        self._write_command(record)
+        return record
+
+    @property
+    def at_rest(self) -> bool:
+        """True when reference and measured robot stood still in the last step."""
+        return self._facts.at_rest
+
+    # -- look ---------------------------------------------------------------------------------
+
+    def _measure(self, record: TickRecord) -> int:
+        """Work out what the arm does from the last finite observation; return guard conditions."""
+        seen = self._monitors.state
+        parts = self._motion.parts
+        parts.setpoints.measure(seen.q)
+        position = self._kinematics.position(seen.q)
+        speed = self._kinematics.tool_speed(seen.q, seen.dq)
+        record.setpoint_measured[:] = parts.setpoints.state.measured
+        record.tool_position_in_base_m[:] = position
+        record.tool_speed_m_s[0] = speed
+        commanding = self.state.mode in COMMANDING
+        applied = parts.envelope.q if commanding else seen.q
+        self._tau_estimate_nm = [
+            joint.stiffness_nm_rad * (target - q) - joint.damping_nm_s_rad * dq
+            for joint, target, q, dq in zip(
+                self._settings.robot.joints, applied, seen.q, seen.dq, strict=True
+            )
+        ]
+        margins = self._guards.margins(self._tau_estimate_nm, applied, seen.q, speed, position)
+        record.guard_margin[:] = margins
+        if not commanding:
+            return 0
+        conditions = 1 << Fault.ENVELOPE_LIMITED if self.state.limited else 0
+        for fault, margin in zip(_GUARD_FAULTS, margins, strict=True):
+            if not (margin >= 0.0):
+                conditions |= 1 << fault
+        return conditions
+
+    def _policy_conditions(self, inputs: TickInputs, decision: EpisodeDecision) -> int:
+        if decision.began:
+            refusal = self._start_refusal()
+            if refusal:
+                self.notes.append(refusal)
+                self._episodes.abort(decision)
+                return 1 << Fault.START_REFUSED
+        if self._episodes.running and self.state.mode in ACTIVE:
+            return self._monitors.base(inputs, self.state.in_charge_since_ns)
+        return 0
+
+    def _start_refusal(self) -> str:
+        """Return why the policy may not take over from here, or nothing."""
+        seen, start = self._monitors.state, self._settings.start
+        for index, name in enumerate(self._settings.robot.joint_names):
+            low, high = start.position_min_rad[index], start.position_max_rad[index]
+            if not (low <= seen.q[index] <= high):
+                return (
+                    f"hand-over refused: {name} is at {seen.q[index]:.4f} rad, the policy's start "
+                    f"envelope is [{low:.4f}, {high:.4f}] rad"
+                )
+            speed = start.speed_max_rad_s[index]
+            if not (abs(seen.dq[index]) <= speed):
+                return (
+                    f"hand-over refused: {name} moves at {seen.dq[index]:.4f} rad/s, the policy's "
+                    f"start envelope allows {speed:.4f} rad/s"
+                )
+        return ""
+
+    # -- judge --------------------------------------------------------------------------------
+
+    def _change_mode(self, request: Request, response: Response, inputs: TickInputs) -> bool:
+        seen, state, facts = self._monitors.state, self.state, self._facts
+        envelope = self._motion.parts.envelope
+        rest_speed = self._settings.robot.rest_speed_max_rad_s
+        measured_rest = all(abs(dq) <= rest_speed for dq in seen.dq)
+        commanding = state.mode in COMMANDING
+        facts.preflight_ok = bool(inputs.preflight_ok[0])
+        facts.at_rest = measured_rest and (envelope.at_rest or not commanding)
+        facts.running = self._episodes.running
+        facts.can_start = True
+        if request is Request.ARM:
+            refusal = envelope.refusal(seen.q)
+            facts.can_start = not refusal
+            if refusal:
+                self.notes.append(f"arm refused: {refusal}")
+        new, refused = next_mode(state.mode, request, response, facts)
+        if refused:
+            self.notes.append(f"request {request.name} refused in mode {state.mode.name}")
+        if new is not state.mode:
+            self._enter(new, int(inputs.now_ns[0]))
+        return refused
+
+    def _enter(self, new: Mode, now_ns: int) -> None:
+        """Change the mode; what came before an epoch is never executed after it."""
+        if new in ACTIVE:
+            self.state.in_charge_since_ns = now_ns
+        old, self.state.mode = self.state.mode, new
+        if new is Mode.STOPPED or old is Mode.STOPPED or old is Mode.READY:
+            self.state.epoch += 1
+        if new is Mode.HOMING and old is Mode.READY:
+            self._motion.arm(self._monitors.state.q)
+        elif new in COMMANDING and old in COMMANDING:
+            self._motion.hand_over(old, new)
+
+    # -- move ---------------------------------------------------------------------------------
+
+    def _move(self, inputs: TickInputs, decision: EpisodeDecision, response: Response) -> None:
+        mode, motion = self.state.mode, self._motion
+        if mode not in COMMANDING:
+            self.record.q_desired[:] = self._monitors.state.q
+            return
+        if decision.reset_target is not None and mode is Mode.HOMING:
+            motion.reset(decision.reset_target)
+        if decision.began and self._episodes.running:
+            motion.begin_episode(int(inputs.base_sequence[0]))
+        # an action that was observed before the policy took over is never executed
+        fresh = int(inputs.base_observed_ns[0]) >= self.state.in_charge_since_ns
+        if mode in ACTIVE and self._episodes.running and fresh:
+            self._act(inputs, int(inputs.base_sequence[0]))
+        desired = motion.step(mode, self._monitors.state.q, self._tau_estimate_nm)
+        self.record.q_desired[:] = desired
+        envelope = motion.parts.envelope
+        at_rest = envelope.at_rest and self._facts.at_rest
+        moving = motion.moving or mode is not Mode.HOMING
+        self._episodes.stood(at_rest, moving, int(inputs.now_ns[0]))
+
+    def _act(self, inputs: TickInputs, sequence: int) -> None:
+        """Sum base and residual; both are added anew on every tick to the current base action."""
+        motion = self._motion
+        if sequence <= motion.state.base_sequence and not any(self._authority):
+            return
+        action = inputs.base_action.tolist()
+        if any(self._authority):
+            residual = inputs.residual_action.tolist()
+            action = [
+                b + k * r for b, k, r in zip(action, self._authority, residual, strict=True)
+            ]
+        if all_finite(action) and motion.act(action, sequence):
+            self._episodes.state.step += 1
+
+    # -- write down ---------------------------------------------------------------------------
+
+    def _write(
+        self,
+        record: TickRecord,
+        conditions: int,
+        response: Response,
+        decision: EpisodeDecision,
+    ) -> None:
+        episodes = self._episodes
+        record.step_raised[0] = False
+        record.mode[0] = self.state.mode
+        record.response[0] = response
+        record.faults[0] = self._tracker.active
+        record.faults_seen[0] = conditions
+        record.stale_groups[0] = self._monitors.stale_groups
+        record.phase[0] = episodes.state.phase
+        record.episode[0] = episodes.state.episode
+        record.episode_step[0] = episodes.state.step
+        record.time_left[0] = episodes.time_left
+        record.outcome[0] = decision.outcome
+        record.outcome_source[0] = decision.source
+        record.policy_due[0] = (
+            self.state.mode in ACTIVE and episodes.step_due and response < Response.HOLD
+        )
+        record.action[:] = self._motion.state.action
+        record.authority[:] = self._authority
+        self._write_reference(record)
+
+    def _write_reference(self, record: TickRecord) -> None:
+        parts = self._motion.parts
+        envelope = parts.envelope
+        record.setpoint[:] = parts.setpoints.state.value
+        record.tau_estimate[:] = self._tau_estimate_nm
+        if self.state.mode in COMMANDING:
+            record.q_applied[:] = envelope.q
+            record.dq_applied[:] = envelope.v
+            record.ddq_applied[:] = envelope.a
+            record.limited_by[:] = envelope.limited_by
+            record.margin[:] = envelope.margin
+            self.state.limited = any(limit != Limit.NONE for limit in envelope.limited_by)
+        else:
+            record.q_applied[:] = self._monitors.state.q
+            record.dq_applied[:] = 0.0
+            record.ddq_applied[:] = 0.0
+            record.limited_by[:] = 0
+            record.margin[:] = 1.0
+            self.state.limited = False
+
+    def _certify(self, record: TickRecord) -> None:
+        self.certificate = self._motion.parts.envelope.certify(
+            epoch=self.state.epoch,
+            # ticks only count upwards, so they serve as the command's sequence
+            sequence=int(record.tick[0]),
+            answers_sequence=int(record.group_sequence[0]),
+            answers_device_stamp_ns=int(record.group_device_stamp_ns[0]),
+            valid_for_ns=self._settings.command_valid_ns,
+        )
+
+    def _write_command(self, record: TickRecord) -> None:
+        record.command_sent[0] = self.certificate is not None
+        record.epoch[0] = self.state.epoch
+        record.command_sequence[0] = record.tick[0]
+        record.valid_for_ns[0] = self._settings.command_valid_ns
+
+    # -- keyframes ----------------------------------------------------------------------------
+
+    def save(self) -> bytes:
+        """Return the whole state (msgpack), bit exact."""
+        parts = self._motion.parts
+        return msgspec.msgpack.encode(
+            Saved(
+                tick=self.state,
+                tracker=self._tracker.state,
+                monitors=self._monitors.state,
+                episodes=self._episodes.state,
+                motion=self._motion.state,
+                script=parts.scripted.state,
+                fallback=parts.fallback.state,
+                setpoints=parts.setpoints.state,
+                plan=parts.trajectory.state,
+                envelope=parts.envelope.save(),
+            )
+        )
+
+    def restore(self, data: bytes) -> None:
+        """Take up a state that `save` returned."""
+        saved = msgspec.msgpack.decode(data, type=Saved)
+        parts = self._motion.parts
+        self.state = saved.tick
+        self._tracker.state = saved.tracker
+        self._monitors.state = saved.monitors
+        self._episodes.state = saved.episodes
+        self._motion.state = saved.motion
+        parts.scripted.state = saved.script
+        parts.fallback.state = saved.fallback
+        parts.setpoints.state = saved.setpoints
+        parts.trajectory.restore(saved.plan)
+        parts.envelope.restore(saved.envelope)
+
+
+# one for each of messages.GUARDS
+_GUARD_FAULTS = (
+    Fault.TORQUE_GUARD,
+    Fault.TRACKING_GUARD,
+    Fault.TOOL_SPEED_GUARD,
+    Fault.WORKSPACE_GUARD,
+)

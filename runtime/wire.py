@@ -1,0 +1,55 @@
+"""Messages that people and processes send to a running control process (msgpack, tagged)."""
+
+import msgspec
+
+from runtime.messages import Mode, Request, TaskSignal
+
+MAX_MESSAGE_BYTES = 4096
+
+
+class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
+    """The supervisor lives."""
+
+
+class OperatorRequest(msgspec.Struct, frozen=True, tag="request"):
+    """A person asks for something; `who` is written into the record."""
+
+    request: Request
+    who: str
+
+
+class OperatorSignal(msgspec.Struct, frozen=True, tag="signal"):
+    """A person (or `trimtab mark`) states a task signal, or leaves only a text in the record."""
+
+    who: str
+    signal: TaskSignal | None = None
+    text: str = ""
+
+
+class OperatorReply(msgspec.Struct, frozen=True):
+    """What became of a message."""
+
+    accepted: bool
+    mode: Mode
+    text: str = ""
+
+
+OperatorMessage = Heartbeat | OperatorRequest | OperatorSignal
+
+_decoder: msgspec.msgpack.Decoder[OperatorMessage] = msgspec.msgpack.Decoder(OperatorMessage)
+_reply_decoder = msgspec.msgpack.Decoder(OperatorReply)
+encode = msgspec.msgpack.encode
+
+
+def decode_message(data: bytes) -> OperatorMessage:
+    """Read one message.
+
+    Raises:
+        msgspec.MsgspecError: not msgpack, or not one of the messages above.
+    """
+    return _decoder.decode(data)
+
+
+def decode_reply(data: bytes) -> OperatorReply:
+    """Read a reply. Raises msgspec.MsgspecError."""
+    return _reply_decoder.decode(data)

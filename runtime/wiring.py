@@ -1,0 +1,324 @@
+"""Composition: the only file of the runtime that knows policies/ and sims/ (inside functions)."""
+
+import base64
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.clock import seconds_to_ns
+from runtime.config import Config, load_config, load_robot, resolve
+from runtime.envelope.envelope import Envelope
+from runtime.envelope.guards import Guards
+from runtime.episodes import EpisodeManager, Predicate
+from runtime.errors import ConfigError, LinkError
+from runtime.fallback import Fallback
+from runtime.faults import tighten
+from runtime.fingerprint import fingerprint
+from runtime.interfaces import BasePolicy, Link, RecordSink, ResidualPolicy
+from runtime.kinematics import DifferentialIk, Kinematics
+from runtime.loop import ControlLoop, LoopParts
+from runtime.messages import GroupSize, Outcome, Phase, Sizes, tick_layout
+from runtime.monitors import MonitorLimits
+from runtime.motion import MotionParts
+from runtime.operator_port import Port
+from runtime.policy_contract import PolicyContract, PolicyInterface
+from runtime.realtime import Pacer
+from runtime.record_format import RecordHeader
+from runtime.robot_spec import RobotSpec
+from runtime.scripted import ScriptedMotion
+from runtime.setpoints import JointSetpoints, Setpoints, ToolSetpoints
+from runtime.tick import ControlTick, TickSettings
+from runtime.trajectory import Trajectory
+
+_TOOL_SETPOINT_SIZE = 4
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A checked config with the robot spec and files that it names."""
+
+    config: Config
+    config_file: Path
+    robot: RobotSpec
+    model_file: Path
+    base_file: Path
+
+    def group_sizes(self) -> tuple[GroupSize, ...]:
+        """Return the configured observation groups in record order."""
+        return tuple(GroupSize(g.name, g.size) for g in self.config.observations.groups)
+
+
+def load_deployment(config_file: Path) -> Deployment:
+    """Read config and robot spec, and find every file that they name.
+
+    Raises:
+        ConfigError: something is missing, unknown or contradictory.
+    """
+    config = load_config(config_file)
+    robot = load_robot(config, config_file)
+    return Deployment(
+        config=config,
+        config_file=config_file,
+        robot=robot,
+        model_file=resolve(robot.tool.mjcf, config_file),
+        base_file=resolve(config.base.file, config_file),
+    )
+
+
+def load_base(deployment: Deployment) -> BasePolicy:
+    """Open the base policy and check its contract against robot and config.
+
+    Raises:
+        ContractError: the file is no policy, or term by term what does not fit.
+    """
+    from policies.base import OnnxBasePolicy
+    from policies.contract_check import check_against
+
+    base = OnnxBasePolicy.load(deployment.base_file)
+    source = str(deployment.base_file)
+    check_against(base.contract, deployment.robot, deployment.config, source)
+    return base
+
+
+def zero_residual() -> ResidualPolicy:
+    """Return residual version 0, which is exactly zero."""
+    from policies.residual import ZeroResidual
+
+    return ZeroResidual()
+
+
+def sizes_for(deployment: Deployment, contract: PolicyInterface) -> Sizes:
+    """Return the message sizes that robot, contract and config give."""
+    joints = len(deployment.robot.joints)
+    tool = contract.action.kind == "tool_delta"
+    return Sizes(
+        joints=joints,
+        action=len(contract.action.names),
+        setpoint=_TOOL_SETPOINT_SIZE if tool else joints,
+        groups=deployment.group_sizes(),
+    )
+
+
+def ticks_per_step(config: Config, rate_hz: float) -> int:
+    """Return servo ticks per policy step.
+
+    Raises:
+        ConfigError: the servo rate is not a multiple of the policy rate.
+    """
+    ticks = round(config.control.servo_hz / rate_hz)
+    if not (ticks >= 1 and abs(ticks * rate_hz - config.control.servo_hz) <= 1e-9 * rate_hz):
+        raise ConfigError(
+            f"control.servo_hz {config.control.servo_hz} is no multiple of the policy's rate "
+            f"{rate_hz} Hz; allowed: a whole multiple of it between 100 and 1000"
+        )
+    return ticks
+
+
+def build_tick(deployment: Deployment, contract: PolicyInterface) -> ControlTick:
+    """Compose a ControlTick from plain, checked data.
+
+    Raises:
+        ConfigError: rates or the robot's model do not fit.
+    """
+    config, robot = deployment.config, deployment.robot
+    limits = robot.command_limits()
+    control, per_step = config.control, ticks_per_step(config, contract.rate_hz)
+    dt_s = 1.0 / control.servo_hz
+    home = [joint.home_rad for joint in robot.joints]
+    kinematics = Kinematics(
+        str(deployment.model_file), robot.tool.site, robot.joint_names, home
+    )
+    setpoints: Setpoints
+    if contract.action.kind == "tool_delta":
+        setpoints = ToolSetpoints(contract.action, kinematics, DifferentialIk(kinematics, limits))
+    else:
+        setpoints = JointSetpoints(contract.action)
+    parts = MotionParts(
+        envelope=Envelope(limits, dt_s),
+        trajectory=Trajectory(limits, dt_s, control.motion_share),
+        setpoints=setpoints,
+        scripted=ScriptedMotion(
+            home=home,
+            retract_to_m=config.episode.retract_to_m,
+            step_m=config.episode.speed_m_s * per_step * dt_s,
+            ticks_per_step=per_step,
+            blend_s=control.blend_s,
+            speed_share=control.homing_speed_share,
+        ),
+        fallback=Fallback(
+            holding_torque_nm=[joint.holding_torque_max_nm for joint in robot.joints],
+            relax_every_ticks=per_step,
+            relax_s=control.blend_s,
+            speed_share=control.homing_speed_share,
+        ),
+    )
+    settings = TickSettings(
+        sizes=sizes_for(deployment, contract),
+        robot=robot,
+        rows=tighten(config.faults),
+        monitors=_monitor_limits(config),
+        start=contract.start,
+        blend_s=control.blend_s,
+        command_valid_ns=seconds_to_ns(control.command_valid_s),
+    )
+    episodes = EpisodeManager(
+        config.episode.steps, per_step, config.episode.settle_s, _predicates(config)
+    )
+    return ControlTick(settings, parts, episodes, Guards(robot, config.guards), kinematics)
+
+
+def _predicates(config: Config) -> list[Predicate]:
+    return [
+        Predicate(
+            outcome=Outcome[said.outcome],
+            group=said.group,
+            index=said.index,
+            above=-math.inf if said.above is None else said.above,
+            below=math.inf if said.below is None else said.below,
+            hold_ns=seconds_to_ns(said.hold_s),
+        )
+        for said in config.episode.predicates
+    ]
+
+
+def _monitor_limits(config: Config) -> MonitorLimits:
+    seen = config.observations
+    return MonitorLimits(
+        groups_ns=(
+            seconds_to_ns(seen.joints_max_age_s),
+            *(seconds_to_ns(group.max_age_s) for group in seen.groups),
+        ),
+        link_lost_ns=seconds_to_ns(seen.link_lost_after_s),
+        base_max_age_ns=seconds_to_ns(config.base.max_age_s),
+        missed_per_s=config.deadlines.max_missed_per_s,
+        servo_hz=config.control.servo_hz,
+    )
+
+
+def open_simulation(
+    deployment: Deployment,
+    contract: PolicyInterface,
+    *,
+    lockstep: bool,
+    field: str | None = None,
+    seed: int | None = None,
+) -> Link:
+    """Open the simulated link that the config describes and compare it with spec and config.
+
+    Raises:
+        ConfigError: the `sim` block cannot be used.
+        LinkError: what stands behind the link is another robot, or has other groups.
+    """
+    from sims.link import open_link
+
+    config = deployment.config
+    link = open_link(
+        config,
+        deployment.config_file,
+        deployment.robot,
+        config.episode.steps / contract.rate_hz,
+        lockstep=lockstep,
+        field=field,
+        seed=seed,
+    )
+    check_link(deployment, link)
+    return link
+
+
+def check_link(deployment: Deployment, link: Link) -> None:
+    """Compare what a link says of itself with spec and config. Raises LinkError."""
+    said = link.describe()
+    wanted = {
+        "robot": (said.robot, deployment.robot.name),
+        "joint order": (said.joint_names, deployment.robot.joint_names),
+        "observation groups": (
+            [(g.name, g.size) for g in said.groups],
+            [(g.name, g.size) for g in deployment.group_sizes()],
+        ),
+    }
+    for what, (behind, configured) in wanted.items():
+        if behind != configured:
+            raise LinkError(
+                f"{what}: the link has {behind}, the config {configured}; make them the same"
+            )
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a loop is connected to, besides its tick."""
+
+    link: Link
+    base: BasePolicy
+    residual: ResidualPolicy
+    sink: RecordSink
+    port: Port
+    pacer: Pacer | None
+
+
+def build_loop(
+    deployment: Deployment,
+    surroundings: Surroundings,
+    is_done: Callable[[ControlTick], bool],
+) -> ControlLoop:
+    """Compose a loop. `is_done` looks at the tick after each step; True ends the run at rest."""
+    contract = surroundings.base.contract
+    tick = build_tick(deployment, contract)
+    parts = LoopParts(
+        tick=tick,
+        link=surroundings.link,
+        base=surroundings.base,
+        residual=surroundings.residual,
+        sink=surroundings.sink,
+        port=surroundings.port,
+        pacer=surroundings.pacer,
+    )
+    keyframe_ticks = round(deployment.config.control.servo_hz)
+    sizes = sizes_for(deployment, contract)
+    return ControlLoop(parts, sizes, keyframe_ticks, lambda: is_done(tick))
+
+
+class EpisodesDone:
+    """Says when `count` episodes have ended; aborted ones do not count."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+
+    def __call__(self, tick: ControlTick) -> bool:
+        """Look at the record of the last step."""
+        record = tick.record
+        if record.outcome[0] not in (Outcome.NONE, Outcome.ABORT):
+            self._left -= 1
+        return self._left <= 0 and record.phase[0] != Phase.RUNNING
+
+
+def record_header(
+    deployment: Deployment,
+    contract: PolicyContract,
+    run: str,
+    clock: str,
+    seeds: dict[str, int],
+) -> RecordHeader:
+    """Return everything that a reader needs to understand and replay the run, files included."""
+    sizes = sizes_for(deployment, contract)
+    return RecordHeader(
+        run=run,
+        robot_id=deployment.config.robot_id,
+        started_utc="",
+        clock=clock,
+        servo_hz=deployment.config.control.servo_hz,
+        joints=list(deployment.robot.joint_names),
+        groups={group.name: group.size for group in sizes.groups},
+        action=sizes.action,
+        setpoint=sizes.setpoint,
+        layout=tick_layout(sizes).table(),
+        fingerprint=fingerprint(),
+        config=deployment.config_file.read_text(encoding="utf-8"),
+        robot=deployment.robot.model_dump_json(),
+        contract=contract.model_dump_json(),
+        seeds=seeds,
+        files={
+            "model.xml": deployment.model_file.read_text(encoding="utf-8"),
+            "base.onnx.base64": base64.b64encode(deployment.base_file.read_bytes()).decode(),
+        },
+    )

@@ -1,0 +1,194 @@
+"""The simulated robot and task: MuJoCo physics behind a device that takes joint commands.
+
+One `step` is one servo period. The device clock starts at 0 and knows nothing of the daemon's.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import mujoco
+import numpy as np
+
+from runtime.clock import NS_PER_S
+from runtime.layout import Floats
+from runtime.messages import Command
+from runtime.robot_spec import RobotSpec
+from sims.config import SimConfig, servo_period_ns, substeps
+from sims.device import CommandReceiver
+from sims.peg_scene import build_model
+from sims.perception import Perception
+
+
+@dataclass(frozen=True)
+class Pose:
+    """A point and a turn about the base's z axis: metres and radians, base frame."""
+
+    x_m: float
+    y_m: float
+    z_m: float
+    yaw_rad: float
+
+    def as_array(self) -> Floats:
+        """Return [x, y, z, yaw]."""
+        return np.array([self.x_m, self.y_m, self.z_m, self.yaw_rad])
+
+
+class Plant:
+    """Robot, peg and block. `q`, `dq` (rad, rad/s) and `tau` (N m) are what the robot measures.
+
+    `tau` is the drives' torque beyond gravity compensation. `force` (N, base frame) is what the
+    surroundings do to the tool: the wrist sensor's reading, low-pass filtered, minus the tare.
+    `force_delay_s` says by how much the filter delays it.
+    """
+
+    def __init__(self, mjcf: Path, robot: RobotSpec, config: SimConfig, servo_hz: float) -> None:
+        field = config.field_block(config.field)
+        self.config = config
+        self.period_ns = servo_period_ns(servo_hz)
+        self.now_ns = 0
+        self.sequence = 1
+        self._substeps = substeps(config.physics_step_s, servo_hz)
+        self.model = build_model(mjcf, config, field)
+        self.data = mujoco.MjData(self.model)
+        home = np.array([joint.home_rad for joint in robot.joints])
+        start = home + config.start_offset_rad * np.resize([1.0, -1.0], len(home))
+        self.data.qpos[:] = start
+        self.data.ctrl[:] = start
+        self._q: Floats = self.data.qpos
+        self._dq: Floats = self.data.qvel
+        self._tau: Floats = self.data.actuator_force
+        self._mocap = int(self.model.body("block").mocapid[0])
+        self.device = CommandReceiver(start, self.period_ns, field.action_latency_s)
+        self.perception = Perception(field, config.perception_hz)
+
+        site = self.model.site(robot.tool.site).id
+        self._tip = self.data.site_xpos[site]
+        self._rotation = self.data.site_xmat[site].reshape(3, 3)
+        self._wrist_rotation = self.data.site_xmat[self.model.site("wrist").id].reshape(3, 3)
+        self._wrist_force = self.data.sensor("wrist_force").data
+        self._noise = np.random.default_rng((config.seed, 2))
+        self._noise_std_n = field.force_noise_n
+        # two one-pole low-passes in a row; each delays slow signals by its time constant
+        time_constant_s = 1 / (2 * math.pi * config.force_cutoff_hz)
+        self._smoothing = 1 - math.exp(-config.physics_step_s / time_constant_s)
+        self.force_delay_s = 2 * time_constant_s
+        self.raw_force = np.zeros(3)
+        self._stage = np.zeros(3)
+        self._filtered = np.zeros(3)
+        self._tare = np.zeros(3)
+        self.force = np.zeros(3)
+
+        center = config.task.hole_center_m
+        self.move_block(Pose(*center, 0.0))
+        mujoco.mj_forward(self.model, self.data)
+        self._read_force()
+        self._stage[:] = self._filtered[:] = self.raw_force
+        self.tare()
+        self.perception.begin_episode((config.seed, 0), self.now_ns)
+        self.perception.step(self._hole_array, self.now_ns)
+
+    @property
+    def q(self) -> Floats:
+        """Measured joint positions (rad)."""
+        return self._q
+
+    @property
+    def dq(self) -> Floats:
+        """Measured joint velocities (rad/s)."""
+        return self._dq
+
+    @property
+    def tau(self) -> Floats:
+        """Measured joint torques beyond gravity compensation (N m)."""
+        return self._tau
+
+    @property
+    def hole(self) -> Pose:
+        """The true pose of the lip's centre."""
+        return self._hole
+
+    @property
+    def tip(self) -> Pose:
+        """The true pose of the tool site."""
+        yaw = math.atan2(self._rotation[1, 0], self._rotation[0, 0])
+        return Pose(float(self._tip[0]), float(self._tip[1]), float(self._tip[2]), yaw)
+
+    def step(self, command: Command | None) -> None:
+        """Hand `command` to the device, if there is one, and simulate one servo period."""
+        if command is not None:
+            self.device.accept(command, self.now_ns)
+        self.data.ctrl[:] = self.device.next_target(self.now_ns)
+        for _ in range(self._substeps):
+            mujoco.mj_step(self.model, self.data)
+            self._read_force()
+            self._stage += self._smoothing * (self.raw_force - self._stage)
+            self._filtered += self._smoothing * (self._stage - self._filtered)
+        np.subtract(self._filtered, self._tare, out=self.force)
+        if self._noise_std_n > 0:
+            self.force += self._noise.standard_normal(3) * self._noise_std_n
+        self.now_ns += self.period_ns
+        self.sequence += 1
+        self.perception.step(self._hole_array, self.now_ns)
+
+    def skip(self, periods: int) -> None:
+        """Let the device's clock run without physics, for time that nobody simulated."""
+        self.now_ns += periods * self.period_ns
+
+    def _read_force(self) -> None:
+        # the sensor gives what the flange does to the tool; the surroundings do the opposite
+        np.dot(self._wrist_rotation, self._wrist_force, out=self.raw_force)
+        np.negative(self.raw_force, out=self.raw_force)
+
+    def tare(self) -> None:
+        """Take the present filtered force as zero."""
+        self._tare[:] = self._filtered
+
+    def move_block(self, pose: Pose) -> None:
+        """Put the block somewhere else; the caller sees to it that the peg is clear of it."""
+        self._hole = pose
+        self._hole_array = pose.as_array()
+        self.data.mocap_pos[self._mocap] = (pose.x_m, pose.y_m, pose.z_m)
+        half = pose.yaw_rad / 2
+        self.data.mocap_quat[self._mocap] = (math.cos(half), 0.0, 0.0, math.sin(half))
+
+    def tip_in_hole(self) -> Floats:
+        """Return the tip in the frame of the lip's centre: [x, y, z] in m and yaw in rad.
+
+        z is negative below the lip; yaw is the smallest turn that aligns the square peg.
+        """
+        hole, tip = self._hole, self.tip
+        cos, sin = math.cos(hole.yaw_rad), math.sin(hole.yaw_rad)
+        x, y = tip.x_m - hole.x_m, tip.y_m - hole.y_m
+        quarter = math.pi / 2
+        yaw = (tip.yaw_rad - hole.yaw_rad + quarter / 2) % quarter - quarter / 2
+        return np.array([cos * x + sin * y, -sin * x + cos * y, tip.z_m - hole.z_m, yaw])
+
+    @property
+    def succeeded(self) -> bool:
+        """True when the tip is deeper than `success_depth_m` below the lip and inside the hole."""
+        task = self.config.task
+        if not (self._hole.z_m - self._tip[2] > task.success_depth_m):
+            return False
+        x, y, _, _ = self.tip_in_hole()
+        # the walls hold the peg within the clearance; as much again is left for soft contact
+        return bool(max(abs(x), abs(y)) <= 2 * task.clearance_m)
+
+    def contact_force_n(self) -> float:
+        """Return the sum of normal contact forces at the last physics step (N), unfiltered."""
+        total, wrench = 0.0, np.zeros(6)
+        for index in range(self.data.ncon):
+            mujoco.mj_contactForce(self.model, self.data, index, wrench)
+            total += float(wrench[0])
+        return total
+
+    def penetration_m(self) -> float:
+        """Return the deepest penetration at the last physics step (m)."""
+        if self.data.ncon == 0:
+            return 0.0
+        return float(max(0.0, -self.data.contact.dist.min()))
+
+    @property
+    def seconds(self) -> float:
+        """Device time in seconds."""
+        return self.now_ns / NS_PER_S
