@@ -120,7 +120,9 @@ class ControlLoop:
         inputs.now_ns[0] = parts.link.clock.now_ns()
         port = parts.port
         port.poll()
-        put_signals(inputs, [*parts.link.signals(), *port.signals()])
+        signals = [*parts.link.signals(), *port.signals()]
+        # who wants to end begins nothing new: the arm stays where it is
+        put_signals(inputs, signals if self._ending is Request.NONE else [])
         inputs.request[0] = self._request()
         inputs.supervisor_lost[0] = port.supervisor_lost
         health = parts.sink.health()

@@ -238,6 +238,12 @@ class OperatorClient:
         except zmq.Again:
             return
 
+    def receive(self) -> OperatorReply | None:
+        """Return a reply that is there, without waiting."""
+        if not self._socket.poll(0):
+            return None
+        return decode_reply(self._socket.recv())
+
     def ask(self, message: OperatorMessage, timeout_s: float) -> OperatorReply:
         """Send and wait for the reply.
 

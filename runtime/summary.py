@@ -116,7 +116,8 @@ def quantiles(times_ns: NDArray[Any]) -> Quantiles:
 def seconds(record: Record) -> NDArray[np.float64]:
     """Return the time of each tick since the first, in seconds, shape [ticks]."""
     now_ns = record.scalar("now_ns")
-    return (now_ns - now_ns[:1]) / _NS_PER_S
+    since_first: NDArray[np.float64] = (now_ns - now_ns[:1]) / _NS_PER_S
+    return since_first
 
 
 def tick_period_s(record: Record) -> float:

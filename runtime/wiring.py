@@ -1,17 +1,24 @@
 """Composition: the only file of the runtime that knows policies/ and sims/ (inside functions)."""
 
 import base64
+import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.console import Console
 
 from runtime.clock import seconds_to_ns
-from runtime.config import Config, load_config, load_robot, resolve
+from runtime.config import Config, load_config, load_robot, parse, resolve
 from runtime.envelope.envelope import Envelope
 from runtime.envelope.guards import Guards
 from runtime.episodes import EpisodeManager, Predicate
-from runtime.errors import ConfigError, LinkError
+from runtime.errors import ConfigError, LinkError, RecordError
 from runtime.fallback import Fallback
 from runtime.faults import tighten
 from runtime.fingerprint import fingerprint
@@ -25,12 +32,16 @@ from runtime.operator_port import Port
 from runtime.policy_contract import PolicyContract, PolicyInterface
 from runtime.realtime import Pacer
 from runtime.record_format import RecordHeader
+from runtime.records import Record
+from runtime.replay import Replay, ReplayResult
 from runtime.robot_spec import RobotSpec
 from runtime.scripted import ScriptedMotion
 from runtime.setpoints import JointSetpoints, Setpoints, ToolSetpoints
 from runtime.tick import ControlTick, TickSettings
 from runtime.trajectory import Trajectory
 
+MODEL_FILE = "model.xml"
+BASE_FILE = "base.onnx.base64"
 _TOOL_SETPOINT_SIZE = 4
 
 
@@ -304,7 +315,7 @@ def record_header(
     return RecordHeader(
         run=run,
         robot_id=deployment.config.robot_id,
-        started_utc="",
+        started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         clock=clock,
         servo_hz=deployment.config.control.servo_hz,
         joints=list(deployment.robot.joint_names),
@@ -318,7 +329,112 @@ def record_header(
         contract=contract.model_dump_json(),
         seeds=seeds,
         files={
-            "model.xml": deployment.model_file.read_text(encoding="utf-8"),
-            "base.onnx.base64": base64.b64encode(deployment.base_file.read_bytes()).decode(),
+            MODEL_FILE: deployment.model_file.read_text(encoding="utf-8"),
+            BASE_FILE: base64.b64encode(deployment.base_file.read_bytes()).decode(),
         },
     )
+
+
+def save_picture(link: Link, path: Path) -> None:
+    """Render a simulated robot as it stands into a PNG; a link to hardware has no picture.
+
+    Raises:
+        TrimtabError: no GL library is present.
+    """
+    from sims.link import SimulatedLink
+    from sims.render import save_picture as save
+
+    if isinstance(link, SimulatedLink):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(link.plant, path)
+
+
+@contextmanager
+def deployment_of(record: Record) -> Iterator[Deployment]:
+    """Yield the deployment that a record carries, unpacked into a folder for that time.
+
+    Raises:
+        RecordError: the record's header lacks what a replay needs.
+    """
+    header = record.header
+    missing = [name for name in (MODEL_FILE, BASE_FILE) if name not in header.files]
+    if missing or not header.config or not header.robot:
+        raise RecordError(f"the record's header lacks {', '.join(missing) or 'config or robot'}")
+    with TemporaryDirectory(prefix="trimtab-replay-") as name:
+        folder = Path(name)
+        (folder / "config.yaml").write_text(header.config, encoding="utf-8")
+        (folder / "model.xml").write_text(header.files[MODEL_FILE], encoding="utf-8")
+        (folder / "base.onnx").write_bytes(base64.b64decode(header.files[BASE_FILE]))
+        yield Deployment(
+            config=load_config(folder / "config.yaml"),
+            config_file=folder / "config.yaml",
+            robot=parse(RobotSpec, json.loads(header.robot), "the record's robot spec"),
+            model_file=folder / "model.xml",
+            base_file=folder / "base.onnx",
+        )
+
+
+def replay_record(
+    record: Record, strength: str, other_config: Path | None = None
+) -> ReplayResult:
+    """Replay a record through the tick that its header describes, or through another config's.
+
+    Args:
+        record: what was recorded.
+        strength: `envelope` or `policy`; see replay.py.
+        other_config: a config file whose envelope, faults and rates are tried instead.
+
+    Raises:
+        RecordError: the record cannot be replayed.
+        TrimtabError: the other config cannot be used.
+    """
+    same_machine = record.header.fingerprint == fingerprint()
+    with deployment_of(record) as recorded:
+        deployment = recorded
+        if other_config is not None:
+            deployment = replace(
+                load_deployment(other_config), base_file=recorded.base_file
+            )
+        base = load_base(deployment)
+        sizes = sizes_for(deployment, base.contract)
+        tick = build_tick(deployment, base.contract)
+        replay = Replay(record, tick, sizes, same_machine=same_machine)
+        if other_config is not None:
+            return replay.other_config()
+        return replay.policy(base) if strength == "policy" else replay.envelope()
+
+
+def inspect_base(file: Path) -> dict[str, Any]:
+    """Return a policy file's contract and parity as plain data. Raises ContractError."""
+    from policies.check import inspect
+
+    return inspect(file)
+
+
+def render_base(report: dict[str, Any], console: Console) -> None:
+    """Print what `inspect_base` returned."""
+    from policies.check import render
+
+    render(report, console)
+
+
+def check_deployment(config_file: Path) -> dict[str, str]:
+    """Load everything that a run would load, and say what it is.
+
+    Raises:
+        TrimtabError: the first thing that does not fit.
+    """
+    deployment = load_deployment(config_file)
+    base = load_base(deployment)
+    build_tick(deployment, base.contract)
+    facts = {
+        "config": str(config_file),
+        "robot": f"{deployment.robot.name}, {len(deployment.robot.joints)} joints",
+        "base": f"{base.contract.name}, {base.contract.rate_hz:g} Hz, {deployment.base_file.name}",
+        "servo": f"{deployment.config.control.servo_hz:g} Hz",
+    }
+    if deployment.config.sim:
+        link = open_simulation(deployment, base.contract, lockstep=True)
+        facts["simulation"] = ", ".join(deployment.config.sim.get("fields", {})) or "no fields"
+        link.close()
+    return facts

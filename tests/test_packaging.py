@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -64,9 +66,14 @@ def test_a_distribution_that_shadows_ours_is_found_out(tmp_path: Path) -> None:
     assert "StartRefused: the package 'sims' comes from" in done.stderr
 
 
+@cache
+def owners() -> Mapping[str, list[str]]:
+    """Return import name -> distributions that bring it (slow to ask)."""
+    return packages_distributions()
+
+
 def third_party(path: Path) -> set[str]:
     """Return the distributions whose modules a file imports."""
-    owners = packages_distributions()
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -79,7 +86,7 @@ def third_party(path: Path) -> set[str]:
     outside = tops - set(sys.stdlib_module_names) - set(OWN_PACKAGES) - {"tests", "google"}
     found = {"protobuf"} if "google" in tops else set()
     for top in outside:
-        found |= {normal(owner) for owner in owners.get(top, [top])}
+        found |= {normal(owner) for owner in owners().get(top, [top])}
     return found - {"mujoco-core", "mujoco-studio"}
 
 

@@ -111,27 +111,26 @@ class JointAdmission:
         return self._nearest(last, plan, broken)
 
     def _clip(self, last: Reference, a: float) -> tuple[float, int]:
-        """Return `a` inside what jerk, acceleration and velocity allow, and which of them acted.
-
-        Velocity: from a', no less speed than that of ramping a' to zero is still to come, so the
-        largest a' is the strength of a stop that takes away what is left to the limit.
-        """
-        room_up = self._v_max * _VELOCITY_SHARE - last.v
-        room_down = self._v_max * _VELOCITY_SHARE + last.v
-        least, most = last.a - self._h, last.a + self._h
-        high, why = min(
-            (most, _JERK), (self._a_max, _ACCELERATION), (self._stop.strength(room_up), _VELOCITY)
-        )
+        """Return `a` inside what jerk, acceleration and velocity allow, and which of them acted."""
+        high, why = self._ceiling(last.a, self._v_max * _VELOCITY_SHARE - last.v)
         if a > high:
-            return max(high, least), why
-        low, why = max(
-            (least, _JERK),
-            (-self._a_max, _ACCELERATION),
-            (-self._stop.strength(room_down), _VELOCITY),
-        )
-        if a < low:
-            return min(low, most), why
+            return max(high, last.a - self._h), why
+        floor, why = self._ceiling(-last.a, self._v_max * _VELOCITY_SHARE + last.v)
+        if a < -floor:
+            return min(-floor, last.a + self._h), why
         return a, 0
+
+    def _ceiling(self, a_last: float, room: float) -> tuple[float, int]:
+        """Return the largest next acceleration, and which limit makes it so.
+
+        `room` (rad/s) is what velocity has left. Ramping a' down to zero adds speed, a' included,
+        just as a stop beginning with a' would take away: the law of the stop says how much.
+        """
+        return min(
+            (a_last + self._h, _JERK),
+            (self._a_max, _ACCELERATION),
+            (self._stop.strength(room), _VELOCITY),
+        )
 
     def _nearest(self, last: Reference, bad: StopPlan, limited_by: int) -> Reference:
         """Search between the kept stop, which is certified, and `bad`, which is not, for the step

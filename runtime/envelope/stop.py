@@ -131,10 +131,10 @@ class JointStop:
         return StopPlan(q, v, a, q_low, q_high, peak_v, max(0.0, v), a_next)
 
     def strength(self, v: float) -> float:
-        """Return the acceleration (rad/s^2, >= 0) with which a stop that takes away `v` >= 0
-        (rad/s) begins, or with which a joint may yet gain `v` and not more."""
+        """Return the acceleration (rad/s^2, >= 0) that takes away just `v` rad/s when it is ramped
+        to zero at full jerk, the ticks of the ramp included; 0 for v < 0. Knows no other limit."""
         _, x = _strength_of(max(0.0, v / self._unit_v))
-        return min(x, self._a_units) * self._h
+        return x * self._h
 
     def _stop(self, w: float, alpha: float) -> tuple[float, float]:
         """Return the stop's length and its first alpha', in units, for a joint that is on the

@@ -166,6 +166,82 @@ def test_each_limit_is_named_when_it_acts() -> None:
     assert not any(bits & Limit.FINITE for bits in seen)
 
 
+def push_until(envelope: Envelope, ask: list[float], joint: int, limit: Limit) -> None:
+    """Ask for the same place until `limit` acts on `joint`."""
+    for _ in range(400):
+        envelope.admit(ask)
+        send(envelope)
+        if envelope.limited_by[joint] & limit:
+            return
+    pytest.fail(f"{limit.name} never acted")
+
+
+def brake_to_rest(envelope: Envelope) -> list[list[float]]:
+    """Brake until at rest; return the commands."""
+    sent = []
+    for _ in range(1000):
+        if envelope.at_rest:
+            return sent
+        envelope.brake()
+        assert envelope.limited_by == [0, 0]
+        sent.append(send(envelope).q)
+    pytest.fail("the stop does not end")
+
+
+def at_full_speed() -> Envelope:
+    """The elbow cruises at its speed limit, to a part in a billion."""
+    envelope = at((0.0, -1.5))
+    for _ in range(400):
+        envelope.admit([0.0, 0.4])
+        send(envelope)
+    assert envelope.v[1] == pytest.approx(1.0, rel=1e-9)
+    assert envelope.a[1] == pytest.approx(0.0, abs=1e-6)
+    return envelope
+
+
+@pytest.mark.parametrize(("share", "limited"), [(1.0 - 1e-6, 0), (1.0 + 1e-6, Limit.VELOCITY)])
+def test_speed_is_limited_at_its_limit_and_not_before(share: float, limited: int) -> None:
+    envelope = at_full_speed()
+    envelope.admit([0.0, envelope.q[1] + share * DT_S])
+    assert envelope.limited_by[1] == limited
+    assert envelope.v[1] == pytest.approx(min(share, 1.0), rel=1e-8)
+
+
+def test_a_speed_that_only_the_next_ticks_would_break_is_limited_now() -> None:
+    """Ramping the acceleration down takes ticks; the speed they still add counts already."""
+    envelope = at((0.0, -1.5))
+    push_until(envelope, [0.0, 0.4], 1, Limit.VELOCITY)
+    assert envelope.v[1] < 0.999
+    assert envelope.a[1] > 1.0
+
+
+@pytest.mark.parametrize(("share", "limited"), [(1.0 - 1e-6, 0), (1.0 + 1e-6, Limit.ACCELERATION)])
+def test_acceleration_is_limited_at_its_limit_and_not_before(share: float, limited: int) -> None:
+    envelope = at()
+    push_until(envelope, [1.0, 0.0], 0, Limit.ACCELERATION)
+    assert envelope.a[0] == pytest.approx(10.0, rel=1e-9)
+    envelope.admit([envelope.q[0] + (envelope.v[0] + share * 10.0 * DT_S) * DT_S, 0.0])
+    assert envelope.limited_by[0] == limited
+    assert envelope.a[0] == pytest.approx(10.0, rel=2e-6)
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_every_limit_holds_on_both_sides(side: float) -> None:
+    low = JointInvariants(-1.0, 1.0, 1.0, 8.0, 3000.0)
+    envelope = Envelope((as_limits("j", low),), DT_S)
+    envelope.rest_at([-side])
+    seen, sent = set(), [envelope.q]
+    for _ in range(2000):
+        envelope.admit([9.0 * side])
+        seen.add(envelope.limited_by[0])
+        sent.append(send(envelope).q)
+    assert seen == {Limit.JERK, Limit.ACCELERATION, Limit.VELOCITY, Limit.POSITION}
+    verdict = check(np.array(sent), DT_S, (low,), tolerance=0.0)
+    assert verdict.violations == ()
+    assert min(verdict.largest_share.values()) > 0.9999
+    assert envelope.q == [pytest.approx(side, abs=1e-9)]
+
+
 def test_what_is_not_finite_brakes_every_joint_and_names_the_joint() -> None:
     for bad in (math.nan, math.inf, -math.inf):
         envelope, twin = moving(), moving()
@@ -199,12 +275,7 @@ def test_arrays_become_plain_floats() -> None:
 
 def test_the_kept_stop_ends_at_exact_rest_inside_everything() -> None:
     envelope = moving()
-    sent = [envelope.q]
-    while not envelope.at_rest:
-        envelope.brake()
-        assert envelope.limited_by == [0, 0]
-        sent.append(send(envelope).q)
-        assert len(sent) < 1000
+    assert len(brake_to_rest(envelope)) > 10
     assert envelope.v == envelope.a == [0.0, 0.0]
     here = envelope.q
     envelope.brake()
@@ -223,10 +294,7 @@ def test_from_every_state_the_kept_stop_ends_inside() -> None:
         if tick % 15 == 0:
             twin = at()
             twin.restore(envelope.save())
-            stop = list(sent)
-            while not twin.at_rest:
-                twin.brake()
-                stop.append(send(twin).q)
+            stop = sent + brake_to_rest(twin)
             q = np.array(stop[-400:])
             # the first rows only begin the finite differences
             verdict = check(q, DT_S, (SHOULDER, ELBOW), tolerance=1e-9)

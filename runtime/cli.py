@@ -1,0 +1,309 @@
+"""The command line: `trimtab`. Every refusal is a sentence on stderr and a non-zero exit code."""
+
+import getpass
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from runtime.errors import ConfigError, RecordError, StartRefused, TrimtabError
+from runtime.faults import ROWS
+from runtime.messages import Outcome, Request, SignalKind, SignalSource, TaskSignal
+from runtime.record_format import SEGMENT_SUFFIX, RecorderStatus, new_place, socket_folder
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+base_app = typer.Typer(no_args_is_help=True, help="Train and check base policies.")
+app.add_typer(base_app, name="base")
+console = Console(highlight=False)
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="The config file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
+DEFAULT_CONFIG = Path("config.yaml")
+
+
+def _print_json(data: Any) -> None:
+    sys.stdout.write(json.dumps(data, indent=2) + "\n")
+
+
+def latest_run(path: Path) -> Path:
+    """Return `path` itself, or the newest run in it when it is a folder of runs.
+
+    Raises:
+        RecordError: there is no record.
+    """
+    if path.is_file() or any(path.glob(f"*{SEGMENT_SUFFIX}")):
+        return path
+    runs = {segment.parent for segment in path.glob(f"*/*{SEGMENT_SUFFIX}")}
+    if not runs:
+        raise RecordError(f"{path}: no record here; `trimtab run` writes one into out/records")
+    return max(runs, key=lambda run: run.stat().st_mtime)
+
+
+@app.command()
+def run(
+    config: ConfigOption = DEFAULT_CONFIG,
+    clock: Annotated[str, typer.Option(help="lockstep or realtime.")] = "lockstep",
+    field: Annotated[str | None, typer.Option(help="A block of sim.fields.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the simulation.")] = None,
+    episodes: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
+    arm: Annotated[bool, typer.Option("--arm", help="Ask to arm (simulated links only).")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the control daemon, recorded, until it is told to stop or its episodes are over."""
+    from runtime.records import read_record
+    from runtime.summary import summary
+    from runtime.supervisor import Supervisor
+    from runtime.view import end_table, live_view
+    from runtime.wiring import load_deployment
+
+    if clock not in ("lockstep", "realtime"):
+        raise ConfigError(f"--clock {clock}: allowed are lockstep and realtime")
+    deployment = load_deployment(config)
+    if arm and not deployment.config.sim:
+        raise StartRefused("--arm: only a simulated link may be armed from the command line")
+    records = config.resolve().parent / deployment.config.recorder.folder
+    place = new_place(records, deployment.config.robot_id)
+    picture = records.parent / "arm.png"
+    options = ["--config", str(config), "--clock", clock, "--picture", str(picture)]
+    for name, value in (("--field", field), ("--seed", seed), ("--episodes", episodes)):
+        if value is not None:
+            options += [name, str(value)]
+    live = Live(console=console, refresh_per_second=5, transient=True)
+
+    def show(status: RecorderStatus) -> None:
+        if not as_json:
+            live.update(live_view(status, episodes))
+
+    supervisor = Supervisor(place, deployment.config.recorder, options, arm, show)
+    with live:
+        report = supervisor.run()
+    if place.folder.exists():
+        numbers = summary(read_record(place.folder))
+        if as_json:
+            _print_json(msgspec.to_builtins(numbers))
+        else:
+            console.print(end_table(numbers))
+            console.print(f"record  {place.folder}")
+            if picture.exists():
+                console.print(f"picture {picture}")
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)
+
+
+@base_app.command("train")
+def base_train(
+    config: ConfigOption = DEFAULT_CONFIG,
+    spec: Annotated[Path, typer.Option(help="What the base sees and does.")] = Path(
+        "policies/bases/peg.yaml"
+    ),
+    out: Annotated[Path | None, typer.Option(help="File to write; default: base.file.")] = None,
+    demonstrations: Annotated[int, typer.Option(min=2)] = 150,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Clone the scripted expert in nominal simulation and export it with its I/O contract."""
+    from runtime.demonstrate import collect, deployment_without_base
+
+    deployment = deployment_without_base(config)
+    target = out or deployment.base_file
+    said = (
+        f"trimtab base train --spec {spec.name} --demonstrations {demonstrations} --seed {seed}"
+    )
+    bar = Progress(
+        TextColumn("demonstrating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        console=console,
+    )
+    with tempfile.TemporaryDirectory(prefix="trimtab-train-") as name:
+        demos = Path(name) / "demonstrations.npz"
+        with bar as progress:
+            task = progress.add_task("", total=demonstrations)
+            spec_beside = collect(
+                config,
+                spec,
+                demos,
+                demonstrations,
+                seed,
+                lambda done, tried: progress.update(
+                    task, completed=done, description=f"{tried} tried"
+                ),
+            )
+        words = ["--demos", demos, "--spec", spec_beside, "--out", target, "--seed", seed]
+        command = [sys.executable, "-m", "policies.train_base", *map(str, words)]
+        ended = subprocess.run([*command, "--command", said], check=False)
+    if ended.returncode:
+        raise typer.Exit(ended.returncode)
+
+
+@base_app.command("check")
+def base_check(
+    file: Annotated[Path, typer.Argument(help="A policy file.")], as_json: JsonOption = False
+) -> None:
+    """Print a policy file's contract and replay its parity vectors."""
+    from runtime.wiring import inspect_base, render_base
+
+    report = inspect_base(file)
+    if as_json:
+        _print_json(report)
+    else:
+        render_base(report, console)
+    if not report["parity"]["passed"]:
+        raise typer.Exit(3)
+
+
+@app.command()
+def faults(
+    as_json: JsonOption = False,
+    safety: Annotated[bool, typer.Option("--safety", help="Print SAFETY.md instead.")] = False,
+) -> None:
+    """Print the fault table."""
+    from runtime.safety_page import safety_page
+    from runtime.view import fault_table
+
+    if safety:
+        sys.stdout.write(safety_page())
+    elif as_json:
+        _print_json([msgspec.to_builtins(row, enc_hook=str) for row in ROWS])
+    else:
+        console.print(fault_table(ROWS))
+
+
+@app.command()
+def replay(
+    path: Annotated[Path, typer.Argument(help="A segment, a run, or a folder of runs.")],
+    strength: Annotated[str, typer.Option(help="envelope, policy or both.")] = "both",
+    config: Annotated[Path | None, typer.Option(help="Try another config.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a record through the same tick again and compare every decision."""
+    from runtime.records import read_record
+    from runtime.view import replay_table
+    from runtime.wiring import replay_record
+
+    strengths = {"both": ["envelope", "policy"]}.get(strength, [strength])
+    if not set(strengths) <= {"envelope", "policy"}:
+        raise ConfigError(f"--strength {strength}: allowed are envelope, policy and both")
+    record = read_record(latest_run(path))
+    results = [
+        replay_record(record, each, config) for each in (strengths if config is None else ["config"])
+    ]
+    if as_json:
+        _print_json([msgspec.to_builtins(result) for result in results])
+    else:
+        for note in record.notes:
+            console.print(f"note: {note}")
+        for result in results:
+            console.print(replay_table(result))
+    if config is None and not all(result.exact for result in results):
+        raise typer.Exit(RecordError.exit_code)
+
+
+@app.command()
+def report(
+    path: Annotated[Path, typer.Argument(help="A segment, a run, or a folder of runs.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("out/report.html"),
+    as_json: JsonOption = False,
+) -> None:
+    """Write one self-contained HTML page about a record."""
+    from runtime.records import read_record
+    from runtime.report import write_report
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    numbers = write_report(read_record(latest_run(path)), out)
+    if as_json:
+        _print_json(msgspec.to_builtins(numbers))
+    else:
+        console.print(f"wrote {out}")
+
+
+def _ask(config: Path, message: Any) -> None:
+    from runtime.config import load_config
+    from runtime.operator_port import operator_client
+
+    with operator_client(socket_folder(load_config(config).robot_id)) as client:
+        reply = client.ask(message, timeout_s=2.0)
+    if not reply.accepted:
+        raise StartRefused(f"refused in mode {reply.mode.name}: {reply.text or 'not allowed here'}")
+    console.print(f"accepted; mode {reply.mode.name}. {reply.text}".strip())
+
+
+@app.command()
+def ask(
+    what: Annotated[str, typer.Argument(help="arm, disarm, stop or rearm.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Ask a running daemon for something, as its operator."""
+    from runtime.wire import OperatorRequest
+
+    known = {request.name.lower(): request for request in Request if request}
+    if what not in known:
+        raise ConfigError(f"{what}: allowed are {', '.join(known)}")
+    _ask(config, OperatorRequest(known[what], getpass.getuser()))
+
+
+@app.command()
+def mark(
+    what: Annotated[
+        str, typer.Argument(help="success, failure, abort, unknown, begin, reset, reset-end, note.")
+    ],
+    text: Annotated[str, typer.Argument(help="A remark for the record.")] = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """State an outcome, a beginning or a remark to a running daemon."""
+    from runtime.wire import OperatorSignal
+
+    kinds = {
+        "begin": SignalKind.EPISODE_BEGIN,
+        "reset": SignalKind.RESET_BEGIN,
+        "reset-end": SignalKind.RESET_END,
+    }
+    outcomes = {
+        outcome.name.lower(): outcome
+        for outcome in Outcome
+        if outcome not in (Outcome.NONE, Outcome.TIMEOUT)
+    }
+    signal = None
+    if what in outcomes:
+        signal = TaskSignal(SignalKind.OUTCOME, SignalSource.MARK, outcomes[what])
+    elif what in kinds:
+        signal = TaskSignal(kinds[what], SignalSource.MARK)
+    elif what != "note":
+        raise ConfigError(f"{what}: allowed are {', '.join([*outcomes, *kinds, 'note'])}")
+    _ask(config, OperatorSignal(getpass.getuser(), signal, text))
+
+
+@app.command("check-config")
+def check_config(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Check the config, the robot spec, the base policy and the simulation against each other."""
+    from runtime.wiring import check_deployment
+
+    facts = check_deployment(config)
+    if as_json:
+        _print_json(facts)
+        return
+    for name, value in facts.items():
+        console.print(f"{name:<12} {value}")
+    console.print("[green]the config can be used[/]")
+
+
+def main() -> NoReturn:
+    """Run the command line; the errors that a person can mend are one sentence."""
+    try:
+        app(standalone_mode=True)
+    except TrimtabError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""A recorded run through the same tick again, every decision compared.
+
+Two strengths. Envelope: recorded inputs and actions go through ControlTick; every output must be
+equal. Policy: the base is asked again about each record that it answered, too. On the machine
+that recorded (same fingerprint) equal means bit for bit; elsewhere commands may differ by 1e-9 rad
+and actions by 1e-5 of their range, decisions not at all.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import RecordError
+from runtime.interfaces import BasePolicy
+from runtime.messages import EventKind, Sizes, TickInputs, TickRecord, new_inputs, new_record
+from runtime.records import Record
+from runtime.tick import ControlTick
+
+COMMAND_TOLERANCE_RAD = 1e-9
+ACTION_TOLERANCE_SHARE = 1e-5
+_EXAMPLES = 20
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One field of one tick that came out differently."""
+
+    tick: int
+    field: str
+    recorded: list[float]
+    replayed: list[float]
+
+
+@dataclass
+class ReplayResult:
+    """What a replay found. `skipped`: ticks that no keyframe leads to (a gap, or the very start).
+
+    `largest`: per field, the largest absolute difference; `examples`: the first few differences.
+    """
+
+    strength: str
+    same_machine: bool
+    ticks: int = 0
+    skipped: int = 0
+    different: int = 0
+    largest: dict[str, float] = field(default_factory=dict)
+    examples: list[Difference] = field(default_factory=list)
+    actions: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def exact(self) -> bool:
+        """True when nothing differed and something was compared."""
+        return self.different == 0 and self.ticks > 0
+
+
+def check_layout(record: Record, sizes: Sizes) -> None:
+    """Refuse a record whose fields are not those of this version.
+
+    Raises:
+        RecordError: naming the fields that differ.
+    """
+    ours, theirs = new_record(sizes).layout, record.layout
+    if ours.dtype != theirs.dtype or ours.template != theirs.template:
+        mine = {entry.name: entry.size for entry in ours.fields}
+        other = {entry.name: entry.size for entry in theirs.fields}
+        odd = sorted(set(mine.items()) ^ set(other.items()))
+        raise RecordError(
+            f"this record was written with other fields ({odd[:6]}); replay it with the version "
+            "that recorded it, or with the config that fits its sizes"
+        )
+
+
+class Replay:
+    """Feeds a record through a tick. `tick` must be composed as it was for recording.
+
+    Raises:
+        RecordError: the record's layout differs from the tick's.
+    """
+
+    def __init__(
+        self, record: Record, tick: ControlTick, sizes: Sizes, *, same_machine: bool
+    ) -> None:
+        check_layout(record, sizes)
+        self._record = record
+        self._tick = tick
+        self._inputs: TickInputs = new_inputs(sizes)
+        self._same_machine = same_machine
+        self._keyframes = {
+            event.tick: event.data for event in record.events if event.kind is EventKind.KEYFRAME
+        }
+
+    def envelope(self) -> ReplayResult:
+        """Replay recorded inputs and actions; compare every output of every tick."""
+        result = ReplayResult("envelope", self._same_machine)
+        size = len(self._inputs.raw)
+        for index, recorded in self._runs(result):
+            self._inputs.raw[:] = recorded[:size]
+            replayed = self._again(index)
+            result.ticks += 1
+            if replayed.raw != recorded:
+                self._compare(index, replayed, result)
+        return result
+
+    def policy(self, base: BasePolicy) -> ReplayResult:
+        """Ask the base again about every record that it answered; compare its actions."""
+        result = ReplayResult("policy", self._same_machine)
+        spec = base.contract.action
+        span = np.array(spec.high) - np.array(spec.low)
+        tolerance = 0.0 if self._same_machine else span * ACTION_TOLERANCE_SHARE
+        record = TickRecord(self._record.layout, bytearray(self._record.layout.size_bytes))
+        out = np.zeros(len(spec.names))
+        ticks = self._record.scalar("tick")
+        due = np.flatnonzero(self._record.scalar("policy_due")[:-1])
+        for index in due[np.diff(ticks)[due] == 1]:
+            record.raw[:] = self._record.message(int(index))
+            base.act(record, out)
+            recorded = self._record.column("base_action")[index + 1]
+            result.ticks += 1
+            result.actions += 1
+            if not _within(recorded, out, tolerance):
+                self._note(result, int(ticks[index + 1]), "base_action", recorded, out.copy())
+                result.different += 1
+        return result
+
+    def other_config(self) -> ReplayResult:
+        """Replay as `envelope`, but carry the tick's own state on: what would another config do?
+
+        Only the first keyframe is used; differences are expected and listed, not judged.
+        """
+        first = min(self._keyframes, default=None)
+        if first is None:
+            raise RecordError("the record has no keyframe to start from")
+        self._keyframes = {first: self._keyframes[first]}
+        return self.envelope()
+
+    def _runs(self, result: ReplayResult) -> Iterator[tuple[int, memoryview]]:
+        """Yield (index, message) of every tick that a keyframe leads to, restoring on the way."""
+        ticks = self._record.scalar("tick").tolist()
+        raised = self._record.scalar("step_raised").tolist()
+        ready, last = False, -1
+        for index, number in enumerate(ticks):
+            # what a tick that raised did to the state is known only from the keyframe after it
+            if number != last + 1 or (index and raised[index - 1]):
+                ready = False
+            if not ready and number - 1 in self._keyframes:
+                self._restore(number - 1)
+                ready = True
+            last = number
+            if ready:
+                yield index, self._record.message(index)
+            else:
+                result.skipped += 1
+
+    def _restore(self, tick: int) -> None:
+        try:
+            self._tick.restore(self._keyframes[tick])
+        except msgspec.MsgspecError as error:
+            raise RecordError(
+                f"the keyframe at tick {tick} cannot be used: {error}; replay with the version "
+                "that recorded it"
+            ) from None
+
+    def _again(self, index: int) -> TickRecord:
+        if self._record.scalar("step_raised")[index]:
+            return self._tick.emergency(self._inputs)
+        return self._tick.step(self._inputs)
+
+    def _compare(self, index: int, replayed: TickRecord, result: ReplayResult) -> None:
+        row = self._record.ticks[index]
+        differs = False
+        for name, view in replayed.view.items():
+            recorded = row[name]
+            if view.tobytes() == recorded.tobytes():
+                continue
+            is_real = view.dtype.kind == "f"
+            tolerance = COMMAND_TOLERANCE_RAD if is_real and not self._same_machine else 0.0
+            if is_real and _within(recorded, view, tolerance):
+                continue
+            differs = True
+            self._note(result, int(row["tick"][0]), name, recorded, view)
+        result.different += differs
+
+    @staticmethod
+    def _note(
+        result: ReplayResult,
+        tick: int,
+        name: str,
+        recorded: NDArray[Any],
+        replayed: NDArray[Any],
+    ) -> None:
+        gap = np.abs(np.asarray(recorded, float) - np.asarray(replayed, float))
+        largest = float(np.max(gap)) if np.isfinite(gap).all() else float("inf")
+        result.largest[name] = max(result.largest.get(name, 0.0), largest)
+        if len(result.examples) < _EXAMPLES:
+            result.examples.append(
+                Difference(tick, name, list(map(float, recorded)), list(map(float, replayed)))
+            )
+
+
+def _within(recorded: NDArray[Any], replayed: NDArray[Any], tolerance: Any) -> bool:
+    """True where both are NaN or differ by at most `tolerance`."""
+    same = (recorded == replayed) | (np.isnan(recorded) & np.isnan(replayed))
+    return bool((same | (np.abs(recorded - replayed) <= tolerance)).all())
