@@ -67,8 +67,6 @@ def run(
     if clock not in ("lockstep", "realtime"):
         raise ConfigError(f"--clock {clock}: allowed are lockstep and realtime")
     deployment = load_deployment(config)
-    if arm and not deployment.config.sim:
-        raise StartRefused("--arm: only a simulated link may be armed from the command line")
     records = config.resolve().parent / deployment.config.recorder.folder
     place = new_place(records, deployment.config.robot_id)
     picture = records.parent / "arm.png"
@@ -76,6 +74,8 @@ def run(
     for name, value in (("--field", field), ("--seed", seed), ("--episodes", episodes)):
         if value is not None:
             options += [name, str(value)]
+    if arm:
+        options.append("--simulated-only")
     live = Live(console=console, refresh_per_second=5, transient=True)
 
     def show(status: RecorderStatus) -> None:

@@ -139,7 +139,7 @@ class RecorderConfig(StrictModel):
 
 
 class Config(StrictModel):
-    """The whole of config.yaml."""
+    """The whole of config.yaml. `link` names the function that opens the robot (LinkFactory)."""
 
     version: Literal[1]
     robot_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
@@ -153,6 +153,7 @@ class Config(StrictModel):
     faults: dict[str, dict[str, Any]] = {}
     realtime: RealtimeConfig
     recorder: RecorderConfig
+    link: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
     sim: dict[str, Any] = {}
 
     @model_validator(mode="after")

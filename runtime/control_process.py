@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.errors import TrimtabError
+from runtime.errors import StartRefused, TrimtabError
 from runtime.lockfile import RobotLock
 from runtime.messages import Event, EventKind
 from runtime.operator_port import OperatorPort
@@ -25,7 +25,7 @@ from runtime.wiring import (
     build_loop,
     load_base,
     load_deployment,
-    open_simulation,
+    open_link,
     record_header,
     save_picture,
     zero_residual,
@@ -53,6 +53,7 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--episodes", type=int)
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--simulated-only", action="store_true")
     return parser.parse_args(given)
 
 
@@ -72,9 +73,14 @@ def run(options: argparse.Namespace) -> int:
     lock = RobotLock(options.sockets, deployment.config.robot_id)
     base = load_base(deployment)
     lockstep = options.clock == "lockstep"
-    link = open_simulation(
+    link = open_link(
         deployment, base.contract, lockstep=lockstep, field=options.field, seed=options.seed
     )
+    if options.simulated_only and not link.describe().simulated:
+        raise StartRefused(
+            "--arm: this link drives a real robot, which only its operator arms: leave --arm out "
+            "and use `trimtab ask arm`"
+        )
     place = RecorderPlace(options.run, options.folder, options.sockets)
     seeds = {} if options.seed is None else {"sim": options.seed}
     header = record_header(deployment, base.contract, place.run, options.clock, seeds)

@@ -14,7 +14,7 @@ from runtime.interfaces import RecorderHealth
 from runtime.operator_port import ScriptedPort
 from runtime.policy_contract import PolicyInterface, StartEnvelope
 from runtime.tick import ControlTick
-from runtime.wiring import Deployment, Surroundings, build_loop, open_simulation, zero_residual
+from runtime.wiring import Deployment, Surroundings, build_loop, open_link, zero_residual
 
 if TYPE_CHECKING:
     from policies.demonstrations import DemonstrationSpec, DemonstrationWriter
@@ -127,7 +127,7 @@ def collect(
     deployment = deployment_without_base(config_file)
     spec = parse(DemonstrationSpec, read_yaml(spec_file), str(spec_file))
     interface = expert_interface(deployment, spec)
-    link = open_simulation(deployment, interface, lockstep=True, field="nominal", seed=seed)
+    link = open_link(deployment, interface, lockstep=True, field="nominal", seed=seed)
     assert isinstance(link, SimulatedLink)
     writer = DemonstrationWriter(spec)
     expert = ScriptedExpert(link.plant, interface, seed, NOISE_STD)

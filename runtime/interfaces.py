@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from runtime.clock import Clock
+from runtime.config import Config
 from runtime.layout import Floats
 from runtime.messages import Command, Event, GroupSize, TaskSignal, TickInputs, TickRecord
 from runtime.policy_contract import PolicyInterface
+from runtime.robot_spec import RobotSpec
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,28 @@ class Link(Protocol):
 
     def close(self) -> None:
         """Let go of the robot, which holds by itself."""
+        ...
+
+
+class LinkFactory(Protocol):
+    """What the config's `link` names: opens the robot, or its simulation."""
+
+    def __call__(
+        self,
+        config: Config,
+        config_file: Path,
+        robot: RobotSpec,
+        episode_s: float,
+        *,
+        lockstep: bool,
+        field: str | None,
+        seed: int | None,
+    ) -> Link:
+        """Open it. `episode_s`: how long an episode lasts; `field`, `seed`: for simulations.
+
+        Raises:
+            TrimtabError: it cannot be opened as asked.
+        """
         ...
 
 

@@ -118,10 +118,11 @@ def tick_times_plot(record: Record) -> Figure | None:
     for axes, name in zip(grid[0], shown, strict=True):
         title, colour = _STAGE_TITLES[name]
         times_us = np.maximum(stages[name] / 1e3, 0.1)
-        edges = np.geomspace(times_us.min() * 0.9, times_us.max() * 1.3, 90)
+        edges = np.geomspace(times_us.min() * 0.9, times_us.max() * 1.1, 90)
         axes.hist(times_us, bins=edges, color=colour, alpha=0.85, linewidth=0)
         axes.set(yscale="log", xlabel="time, µs (log)", ylabel="ticks (log)")
         plain_log_axis(axes)
+        axes.set_xlim(right=edges[-1] * 2.2)  # room for the quantiles
         axes.set_title(title)
         mark_quantiles(axes, times_us, " µs")
     return figure
@@ -249,7 +250,7 @@ def path_plot(record: Record, rows: Sequence[EpisodeRow]) -> Figure | None:
     last = np.searchsorted(due_s, ends_s, side="right")
     paths = [position[due[a:b]] for a, b in zip(first, last, strict=True)]
     colours = [OUTCOME_COLOURS[row.outcome] for row in rows]
-    alpha = max(0.2, min(0.8, 15 / len(rows)))
+    alpha = max(0.3, min(0.9, 25 / len(rows)))
     figure, axes_pair = new_figure(4.4, ncols=2)
     views = ((1, "y", "from above"), (2, "z", "from the side"))
     for axes, (vertical, label, where) in zip(axes_pair, views, strict=True):

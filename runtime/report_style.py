@@ -47,6 +47,9 @@ RESPONSE_COLOURS = {
     Response.HOLD: AMBER,
     Response.STOP: RED,
 }
+# calm while a quarter or more is left
+_NO_COMMAND = "#f1f3f5"
+_MARGIN_SHADES = [(0.0, RED), (0.1, AMBER), (0.3, "#dde7ef"), (1.0, "#9dbbd6")]
 _WIDTH_IN = 10.4
 BINS = 1200
 _QUANTILES = (50, 99, 99.9)
@@ -171,8 +174,9 @@ def margin_strips(axes: Axes, record: Record, name: str, labels: Sequence[str]) 
     filled = np.where(np.isnan(values), np.inf, values)
     least = np.minimum.reduceat(filled, bins(record), axis=0)
     least[np.isinf(least)] = np.nan
-    shades = LinearSegmentedColormap.from_list("left", [RED, AMBER, "#d5e3ee", "#b4cbe0"])
-    shades.set_bad("#f1f3f5")
+    shades = LinearSegmentedColormap.from_list("left", _MARGIN_SHADES).with_extremes(
+        bad=_NO_COMMAND
+    )
     shown = axes.imshow(
         least.T, aspect="auto", cmap=shades, vmin=0, vmax=1, interpolation="nearest",
         extent=(0.0, record.duration_s, len(labels) - 0.5, -0.5),

@@ -1,6 +1,7 @@
 """Composition: the only file of the runtime that knows policies/ and sims/ (inside functions)."""
 
 import base64
+import importlib
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from runtime.errors import ConfigError, LinkError, RecordError
 from runtime.fallback import Fallback
 from runtime.faults import tighten
 from runtime.fingerprint import fingerprint
-from runtime.interfaces import BasePolicy, Link, RecordSink, ResidualPolicy
+from runtime.interfaces import BasePolicy, Link, LinkFactory, RecordSink, ResidualPolicy
 from runtime.kinematics import DifferentialIk, Kinematics
 from runtime.loop import ControlLoop, LoopParts
 from runtime.messages import GroupSize, Outcome, Phase, Sizes, tick_layout
@@ -207,7 +208,7 @@ def _monitor_limits(config: Config) -> MonitorLimits:
     )
 
 
-def open_simulation(
+def open_link(
     deployment: Deployment,
     contract: PolicyInterface,
     *,
@@ -215,16 +216,14 @@ def open_simulation(
     field: str | None = None,
     seed: int | None = None,
 ) -> Link:
-    """Open the simulated link that the config describes and compare it with spec and config.
+    """Open the link that the config names and compare it with spec and config.
 
     Raises:
-        ConfigError: the `sim` block cannot be used.
+        ConfigError: the link cannot be found, or its part of the config cannot be used.
         LinkError: what stands behind the link is another robot, or has other groups.
     """
-    from sims.link import open_link
-
     config = deployment.config
-    link = open_link(
+    link = _link_factory(config.link)(
         config,
         deployment.config_file,
         deployment.robot,
@@ -235,6 +234,17 @@ def open_simulation(
     )
     check_link(deployment, link)
     return link
+
+
+def _link_factory(name: str) -> LinkFactory:
+    module_name, function = name.split(":")
+    try:
+        factory: LinkFactory = getattr(importlib.import_module(module_name), function)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"link: {name!r} cannot be found ({error}); write module:function of a LinkFactory"
+        ) from None
+    return factory
 
 
 def check_link(deployment: Deployment, link: Link) -> None:
@@ -434,7 +444,7 @@ def check_deployment(config_file: Path) -> dict[str, str]:
         "servo": f"{deployment.config.control.servo_hz:g} Hz",
     }
     if deployment.config.sim:
-        link = open_simulation(deployment, base.contract, lockstep=True)
+        link = open_link(deployment, base.contract, lockstep=True)
         facts["simulation"] = ", ".join(deployment.config.sim.get("fields", {})) or "no fields"
         link.close()
     return facts

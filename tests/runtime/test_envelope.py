@@ -178,7 +178,7 @@ def push_until(envelope: Envelope, ask: list[float], joint: int, limit: Limit) -
 
 def brake_to_rest(envelope: Envelope) -> list[list[float]]:
     """Brake until at rest; return the commands."""
-    sent = []
+    sent: list[list[float]] = []
     for _ in range(1000):
         if envelope.at_rest:
             return sent
@@ -209,10 +209,12 @@ def test_speed_is_limited_at_its_limit_and_not_before(share: float, limited: int
 
 def test_a_speed_that_only_the_next_ticks_would_break_is_limited_now() -> None:
     """Ramping the acceleration down takes ticks; the speed they still add counts already."""
-    envelope = at((0.0, -1.5))
-    push_until(envelope, [0.0, 0.4], 1, Limit.VELOCITY)
-    assert envelope.v[1] < 0.999
-    assert envelope.a[1] > 1.0
+    gentle = JointInvariants(-2.0, 2.0, 1.0, 8.0, 200.0)
+    envelope = Envelope((as_limits("j", gentle),), DT_S)
+    envelope.rest_at([-1.5])
+    push_until(envelope, [1.5], 0, Limit.VELOCITY)
+    assert envelope.v[0] < 0.9
+    assert envelope.a[0] > 5.0
 
 
 @pytest.mark.parametrize(("share", "limited"), [(1.0 - 1e-6, 0), (1.0 + 1e-6, Limit.ACCELERATION)])
