@@ -7,7 +7,7 @@ RECORDS := out/records
 EPISODES ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench coverage wheel-smoke clean
+.PHONY: help run test check bench coverage safety wheel-smoke clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ bench: $(VENV)/.installed-dev  ## Measure the tick and real time on this machine
 
 coverage: $(VENV)/.installed-dev  ## Tests with branch coverage.
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+safety: $(VENV)/.installed-run  ## Write SAFETY.md from the fault table.
+	$(BIN)/trimtab faults --safety > SAFETY.md
 
 wheel-smoke: $(VENV)/.installed-dev  ## Build the wheel, install it alone and without torch, run, replay, report.
 	PYTHON=$(PYTHON) BUILD_PYTHON=$(BIN)/python .ci/wheel_smoke

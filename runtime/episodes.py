@@ -26,13 +26,17 @@ class Predicate:
 
 
 class EpisodeState(msgspec.Struct):
-    """Everything the manager remembers. `ticks` and `step` count within the episode."""
+    """Everything the manager remembers. `ticks` and `step` count within the episode.
+
+    `begin_asked`: an episode was begun while the reset still ran; it begins when that has ended.
+    """
 
     phase: Phase = Phase.WAITING
     episode: int = 0
     step: int = 0
     ticks: int = 0
     rest_since_ns: int = -1
+    begin_asked: bool = False
     predicate_since_ns: list[int] = []
 
 
@@ -91,6 +95,8 @@ class EpisodeManager:
         for slot in range(SIGNAL_SLOTS):
             if inputs.signal_kind[slot]:
                 self._take(inputs, slot, armed, decision)
+        if state.phase is Phase.READY and state.begin_asked and armed:
+            self._begin(decision)
         if state.phase is Phase.RUNNING and decision.outcome is Outcome.NONE:
             self._judge(inputs, groups, armed, decision)
         return decision
@@ -121,20 +127,21 @@ class EpisodeManager:
             width = len(inputs.signal_target) // SIGNAL_SLOTS
             target = inputs.signal_target[slot * width : (slot + 1) * width].tolist()
             decision.reset_target = tuple(target) if inputs.signal_has_target[slot] else ()
-            state.phase, state.rest_since_ns = Phase.RESETTING, -1
+            state.phase, state.rest_since_ns, state.begin_asked = Phase.RESETTING, -1, False
         elif kind is SignalKind.RESET_END and state.phase is Phase.RESETTING:
             state.phase = Phase.READY
-        elif kind is SignalKind.EPISODE_BEGIN and armed and self._may_begin():
-            self._begin(decision)
-
-    def _may_begin(self) -> bool:
-        return self.state.phase in (Phase.WAITING, Phase.READY)
+        elif kind is SignalKind.EPISODE_BEGIN and armed:
+            if state.phase is Phase.RESETTING:
+                state.begin_asked = True
+            elif state.phase is not Phase.RUNNING:
+                self._begin(decision)
 
     def _begin(self, decision: EpisodeDecision) -> None:
         state = self.state
         state.phase = Phase.RUNNING
         state.episode += 1
         state.step = state.ticks = 0
+        state.begin_asked = False
         state.predicate_since_ns = [-1] * len(self._predicates)
         decision.began = True
 

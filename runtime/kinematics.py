@@ -104,6 +104,15 @@ class Kinematics:
         """Write the set-point form of the tool's pose at `q` (rad) into `out` (shape [4])."""
         out[:] = self.setpoint(q)
 
+    def speed_here(self, dq: Sequence[float]) -> float:
+        """Return the tool's speed in base (m/s) at `dq` (rad/s) where `move_to` put the model."""
+        return math.hypot(*(self.jacobian()[:3] @ np.asarray(dq, dtype=np.float64)).tolist())
+
+    def position_here(self) -> list[float]:
+        """Return the tool's position in base (m) where `move_to` put the model."""
+        position: list[float] = self._data.site_xpos[self._site].tolist()
+        return position
+
     def tool_speed(self, q: Numbers, dq: Numbers) -> float:
         """Return the tool's speed in base (m/s) at `q` (rad) and `dq` (rad/s)."""
         self.move_to(q)

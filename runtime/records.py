@@ -115,7 +115,9 @@ def read_record(path: Path) -> Record:
                 "read them one by one"
             )
     layout = header.tick_layout()
-    raw = _without_repetitions(b"".join(segment.ticks for segment in segments), layout)
+    raw = _without_repetitions(
+        b"".join(part for segment in segments for part in segment.ticks), layout
+    )
     try:
         ticks = layout.read(raw)
     except ValueError as error:
@@ -148,9 +150,8 @@ def last_tick(folder: Path) -> tuple[int, int] | None:
             content = _SegmentContent(path, last_ticks_only=True)
         except RecordError:
             continue
-        size = content.header.tick_layout().size_bytes
         if content.ticks:
-            row = content.header.tick_layout().read(bytes(content.ticks[-size:]))[0]
+            row = content.header.tick_layout().read(content.ticks[-1])[-1]
             return int(row["tick"][0]), int(row["now_ns"][0])
     return None
 
@@ -194,7 +195,7 @@ class _SegmentContent:
     def __init__(self, path: Path, last_ticks_only: bool = False) -> None:
         self.path = path
         self.size_bytes = path.stat().st_size
-        self.ticks = bytearray()
+        self.ticks: list[bytes] = []
         self.events: list[Event] = []
         self.notes: list[str] = []
         self.truncated = True
@@ -256,12 +257,13 @@ class _SegmentContent:
         position = 0
         while position < len(view):
             opcode, length = _RECORD_HEAD.unpack_from(view, position)
-            start, position = position, position + _RECORD_HEAD.size + length
+            end = position + _RECORD_HEAD.size + length
             if opcode == Opcode.MESSAGE:
-                self._read_message(view[start:position])
+                end = self._read_messages(view[position:], end - position) + position
             elif opcode == Opcode.CHANNEL:
-                channel = Channel.read(_stream(view[start + _RECORD_HEAD.size : position]))
+                channel = Channel.read(_stream(view[position + _RECORD_HEAD.size : end]))
                 self._topics[channel.id] = channel.topic
+            position = end
 
     def _chunk_data(self, chunk: Chunk) -> bytes:
         if chunk.compression == "zstd":
@@ -273,13 +275,25 @@ class _SegmentContent:
             raise CRCValidationError(chunk.uncompressed_crc, found, chunk)
         return data
 
-    def _read_message(self, message: memoryview) -> None:
-        (channel,) = _CHANNEL_ID.unpack_from(message, _RECORD_HEAD.size)
+    def _read_messages(self, view: memoryview, stride: int) -> int:
+        """Read the message at the start of `view`, and further ticks that follow it directly.
+
+        `stride` is the first message's length; returns how many bytes were read.
+        """
+        (channel,) = _CHANNEL_ID.unpack_from(view, _RECORD_HEAD.size)
         topic = self._topics.get(channel)
-        if topic == TICK_TOPIC:
-            self.ticks += message[_MESSAGE_HEAD_BYTES:]
-        elif topic == EVENT_TOPIC:
-            self.events.append(msgspec.json.decode(message[_MESSAGE_HEAD_BYTES:], type=Event))
+        if topic == EVENT_TOPIC:
+            data = view[_MESSAGE_HEAD_BYTES:stride]
+            self.events.append(msgspec.json.decode(data, type=Event))
+        if topic != TICK_TOPIC:
+            return stride
+        # ticks have one size, so a run of them is a table: one copy instead of one a tick
+        rows = np.frombuffer(view, np.uint8)[: len(view) // stride * stride].reshape(-1, stride)
+        heads = rows[:, : _RECORD_HEAD.size + _CHANNEL_ID.size]
+        alike = (heads == heads[0]).all(axis=1)
+        count = len(rows) if alike.all() else int(alike.argmin())
+        self.ticks.append(rows[:count, _MESSAGE_HEAD_BYTES:].tobytes())
+        return count * stride
 
 
 def _stream(data: memoryview) -> ReadDataStream:

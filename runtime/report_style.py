@@ -47,9 +47,9 @@ RESPONSE_COLOURS = {
     Response.HOLD: AMBER,
     Response.STOP: RED,
 }
-# calm while a quarter or more is left
+# calm while more than an honest policy's share is left
 _NO_COMMAND = "#f1f3f5"
-_MARGIN_SHADES = [(0.0, RED), (0.1, AMBER), (0.3, "#dde7ef"), (1.0, "#9dbbd6")]
+_MARGIN_SHADES = [(0.0, RED), (0.05, AMBER), (0.15, "#e3eaf0"), (1.0, "#9dbbd6")]
 _WIDTH_IN = 10.4
 BINS = 1200
 _QUANTILES = (50, 99, 99.9)
@@ -119,9 +119,14 @@ def bins(record: Record) -> NDArray[np.intp]:
     return np.linspace(0, len(record), count, endpoint=False).astype(np.intp)
 
 
+def shown_span_s(record: Record) -> float:
+    """Return how long a time axis is: the record's duration, at least one period."""
+    return max(record.duration_s, tick_period_s(record))
+
+
 def time_axis(axes: Axes, record: Record) -> None:
     """Label the x axis as the record's time in seconds."""
-    axes.set_xlim(0, max(record.duration_s, tick_period_s(record)))
+    axes.set_xlim(0, shown_span_s(record))
     axes.xaxis.set_major_locator(MaxNLocator(8))
     axes.set_xlabel("time since the first tick, s")
 
@@ -157,12 +162,19 @@ def mark_quantiles(axes: Axes, values: NDArray[Any], unit: str) -> None:
     for value, dash in zip(found, ((1, 0), (5, 3), (1.5, 2)), strict=True):
         axes.axvline(float(value), color=INK, linewidth=1.0, linestyle=(0, dash))
     labels = [f"p{share:g}" for share in _QUANTILES]
-    lines = [f"{label:>6} {value:8.3g}{unit}" for label, value in zip(labels, found, strict=True)]
+    lines = [
+        f"{label:>6} {_three_digits(value):>7}{unit}"
+        for label, value in zip(labels, found, strict=True)
+    ]
     axes.text(
         0.99, 0.97, "\n".join(lines), transform=axes.transAxes, ha="right", va="top",
         fontsize=8, family="DejaVu Sans Mono", linespacing=1.45,
         bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.85, "pad": 3},
     )  # fmt: skip
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def margin_strips(axes: Axes, record: Record, name: str, labels: Sequence[str]) -> None:
@@ -179,7 +191,7 @@ def margin_strips(axes: Axes, record: Record, name: str, labels: Sequence[str]) 
     )
     shown = axes.imshow(
         least.T, aspect="auto", cmap=shades, vmin=0, vmax=1, interpolation="nearest",
-        extent=(0.0, record.duration_s, len(labels) - 0.5, -0.5),
+        extent=(0.0, shown_span_s(record), len(labels) - 0.5, -0.5),
     )  # fmt: skip
     for index in range(len(labels) - 1):
         axes.axhline(index + 0.5, color=PAPER, linewidth=2)
@@ -199,5 +211,5 @@ def _smallest_at_end(axes: Axes, filled: NDArray[np.float64]) -> None:
         if np.isfinite(least):
             axes.annotate(
                 f"{100 * least:.1f} %", (1.01, index), xycoords=("axes fraction", "data"),
-                fontsize=8, va="center", color=RED if least < 0.1 else INK, annotation_clip=False,
+                fontsize=8, va="center", color=RED if least < 0.05 else INK, annotation_clip=False,
             )  # fmt: skip

@@ -152,9 +152,10 @@ class ControlTick:
         """Work out what the arm does from the last finite observation; return guard conditions."""
         seen = self._monitors.state
         parts = self._motion.parts
+        self._kinematics.move_to(seen.q)
         parts.setpoints.measure(seen.q)
-        position = self._kinematics.position(seen.q)
-        speed = self._kinematics.tool_speed(seen.q, seen.dq)
+        position = self._kinematics.position_here()
+        speed = self._kinematics.speed_here(seen.dq)
         record.setpoint_measured[:] = parts.setpoints.state.measured
         record.tool_position_in_base_m[:] = position
         record.tool_speed_m_s[0] = speed

@@ -75,6 +75,9 @@ class Trajectory:
     def next(self) -> list[float]:
         """Advance one tick and return the joint positions (rad) there."""
         self.state.ticks += 1
+        if self.done:
+            # the curve's own end creeps on with the rounding error of its last velocity
+            return list(self.state.target)
         q: list[float] = self._curve.at_time(self.state.ticks * self._dt_s)[0]
         return q
 

@@ -156,14 +156,12 @@ class Envelope:
         """Return the whole state as plain data; msgpack keeps it bit for bit."""
         return EnvelopeState(self._issued, self._current, self.finite, self._pending)
 
-    def restore(self, plain: object) -> None:
-        """Take over what `save` returned for the same limits and period: the state itself, or the
-        plain dictionary that a msgpack decoder makes of it.
+    def restore(self, state: EnvelopeState) -> None:
+        """Take over a state that `save` returned for the same limits and period.
 
         Raises:
-            ValueError: it is no such state, or has another number of joints.
+            ValueError: the state has another number of joints.
         """
-        state = msgspec.convert(plain, EnvelopeState)
         if not (len(state.issued) == len(state.current) in (0, len(self._joints))):
             raise ValueError(
                 f"the saved envelope has {len(state.current)} joints, this robot has "

@@ -48,7 +48,8 @@ class JointAdmission:
     and the nearest end of the range, over half the range. 0: something is at its limit.
 
     `limited_by` names what bound the result: JERK or ACCELERATION where the tick itself could not
-    change faster; VELOCITY or POSITION where that would have left no stop inside the limit.
+    change faster; VELOCITY or POSITION where more would have left no stop inside that limit, or
+    where the place asked for was itself outside.
     """
 
     def __init__(self, limits: JointLimits, dt_s: float) -> None:

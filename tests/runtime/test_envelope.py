@@ -93,6 +93,7 @@ def test_one_command_is_certified_once() -> None:
 def test_before_the_first_rest_nothing_can_be_asked() -> None:
     envelope = Envelope(LIMITS, DT_S)
     assert not envelope.at_rest
+    assert envelope.finite
     assert (envelope.q, envelope.v, envelope.limited_by) == ([0.0, 0.0], [0.0, 0.0], [0, 0])
     with pytest.raises(RuntimeError, match="call rest_at before"):
         envelope.admit([0.0, 0.0])
@@ -338,12 +339,11 @@ def test_a_restored_envelope_continues_bit_for_bit() -> None:
     for pending in (False, True):
         if pending:
             envelope.admit([0.3, 0.3])
-        plain = msgspec.msgpack.decode(msgspec.msgpack.encode(envelope.save()))
-        for state in (envelope.save(), plain):
-            twin = Envelope(LIMITS, DT_S)
-            twin.restore(state)
-            assert twin.save() == envelope.save()
-            assert twin.margin == envelope.margin
+        packed = msgspec.msgpack.encode(envelope.save())
+        twin = Envelope(LIMITS, DT_S)
+        twin.restore(msgspec.msgpack.decode(packed, type=EnvelopeState))
+        assert twin.save() == envelope.save()
+        assert (twin.q, twin.margin) == (envelope.q, envelope.margin)
     send(envelope)
     send(twin)
     for _ in range(500):
@@ -368,8 +368,6 @@ def test_a_state_of_another_robot_is_refused() -> None:
     torn = EnvelopeState(state.issued[:1], state.current, finite=True, pending=False)
     with pytest.raises(ValueError, match="has 2 joints, this robot has 2"):
         at().restore(torn)
-    with pytest.raises(msgspec.ValidationError):
-        at().restore({"issued": 3})
 
 
 # -- construction ---------------------------------------------------------------------------------
