@@ -12,6 +12,6 @@ class ZeroResidual:
         """The snapshot's version, 0."""
         return 0
 
-    def act(self, record: TickRecord, base_action: Floats, out: Floats) -> None:  # noqa: ARG002
+    def act(self, record: TickRecord, base_action: Floats, out: Floats) -> None:
         """Write zeros (shape [action]) into `out`."""
         out[:] = 0.0

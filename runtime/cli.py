@@ -58,10 +58,8 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run the control daemon, recorded, until it is told to stop or its episodes are over."""
-    from runtime.records import read_record
-    from runtime.summary import summary
     from runtime.supervisor import Supervisor
-    from runtime.view import end_table, live_view
+    from runtime.view import live_view
     from runtime.wiring import load_deployment
 
     if clock not in ("lockstep", "realtime"):
@@ -72,10 +70,8 @@ def run(
     picture = records.parent / "arm.png"
     options = ["--config", str(config), "--clock", clock, "--picture", str(picture)]
     for name, value in (("--field", field), ("--seed", seed), ("--episodes", episodes)):
-        if value is not None:
-            options += [name, str(value)]
-    if arm:
-        options.append("--simulated-only")
+        options += [] if value is None else [name, str(value)]
+    options += ["--simulated-only"] if arm else []
     live = Live(console=console, refresh_per_second=5, transient=True)
 
     def show(status: RecorderStatus) -> None:
@@ -84,26 +80,35 @@ def run(
 
     supervisor = Supervisor(place, deployment.config.recorder, options, arm, show)
     with live:
-        report = supervisor.run()
+        ended = supervisor.run()
     if place.folder.exists():
-        numbers = summary(read_record(place.folder))
-        if as_json:
-            _print_json(msgspec.to_builtins(numbers))
-        else:
-            console.print(end_table(numbers))
-            console.print(f"record  {place.folder}")
-            if picture.exists():
-                console.print(f"picture {picture}")
-    if report.exit_code:
-        raise typer.Exit(report.exit_code)
+        _show_end(place.folder, picture, as_json)
+    if ended.exit_code:
+        raise typer.Exit(ended.exit_code)
+
+
+def _show_end(folder: Path, picture: Path, as_json: bool) -> None:
+    """Print what the run amounted to, and where to look."""
+    from runtime.records import read_record
+    from runtime.summary import summary
+    from runtime.view import end_table
+
+    numbers = summary(read_record(folder))
+    if as_json:
+        _print_json(msgspec.to_builtins(numbers))
+        return
+    console.print(end_table(numbers))
+    console.print(f"record  {folder}")
+    if picture.exists():
+        console.print(f"picture {picture}")
 
 
 @base_app.command("train")
 def base_train(
     config: ConfigOption = DEFAULT_CONFIG,
-    spec: Annotated[Path, typer.Option(help="What the base sees and does.")] = Path(
-        "policies/bases/peg.yaml"
-    ),
+    spec: Annotated[
+        Path | None, typer.Option(help="What the base sees and does; default: beside base.file.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="File to write; default: base.file.")] = None,
     demonstrations: Annotated[int, typer.Option(min=2)] = 150,
     seed: Annotated[int, typer.Option()] = 0,
@@ -113,9 +118,8 @@ def base_train(
 
     deployment = deployment_without_base(config)
     target = out or deployment.base_file
-    said = (
-        f"trimtab base train --spec {spec.name} --demonstrations {demonstrations} --seed {seed}"
-    )
+    spec = spec or deployment.base_file.with_suffix(".yaml")
+    said = f"trimtab base train --demonstrations {demonstrations} --seed {seed}"
     bar = Progress(
         TextColumn("demonstrating"),
         BarColumn(),
@@ -186,16 +190,15 @@ def replay(
 ) -> None:
     """Run a record through the same tick again and compare every decision."""
     from runtime.records import read_record
+    from runtime.rerun import replay_record
     from runtime.view import replay_table
-    from runtime.wiring import replay_record
 
     strengths = {"both": ["envelope", "policy"]}.get(strength, [strength])
     if not set(strengths) <= {"envelope", "policy"}:
         raise ConfigError(f"--strength {strength}: allowed are envelope, policy and both")
     record = read_record(latest_run(path))
-    results = [
-        replay_record(record, each, config) for each in (strengths if config is None else ["config"])
-    ]
+    tried = strengths if config is None else ["config"]
+    results = [replay_record(record, each, config) for each in tried]
     if as_json:
         _print_json([msgspec.to_builtins(result) for result in results])
     else:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.config import load_config, load_robot, parse, read_yaml, resolve
+from runtime.interfaces import RecorderHealth
 from runtime.layout import Floats
 from runtime.messages import Event, Outcome, TickRecord
-from runtime.interfaces import RecorderHealth
 from runtime.operator_port import ScriptedPort
 from runtime.policy_contract import PolicyInterface, StartEnvelope
 from runtime.tick import ControlTick
@@ -111,7 +111,7 @@ def collect(
     seed: int,
     report: Callable[[int, int], None],
 ) -> Path:
-    """Collect `episodes` successful demonstrations in the field `nominal`; failed ones are left out.
+    """Collect `episodes` successful demonstrations in the field `nominal`, without failures.
 
     Writes `out` (.npz) and returns the path of the spec beside it. `report` gets the number of
     successes and of attempts.

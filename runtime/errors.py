@@ -14,7 +14,7 @@ class ConfigError(TrimtabError):
 
 
 class ContractError(TrimtabError):
-    """A policy file contradicts the robot spec, the config or itself; names term and both values."""
+    """A policy file contradicts robot spec, config or itself; names the term and both values."""
 
     exit_code = 3
 

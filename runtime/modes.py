@@ -26,14 +26,14 @@ class ModeFacts:
     stage: Mode = Mode.BASE
 
 
-# (mode, request) -> mode asked for; a pair that is not here is refused
+# (mode, request) -> mode asked for; a pair that is not here is refused. REARM clears latched
+# faults in every mode, and only out of STOPPED does it change the mode
 REQUESTS: dict[tuple[Mode, Request], Mode] = {
     (Mode.READY, Request.ARM): Mode.HOMING,
     (Mode.READY, Request.DISARM): Mode.DISARMED,
     (Mode.HOMING, Request.DISARM): Mode.DISARMED,
     (Mode.HOLD, Request.DISARM): Mode.DISARMED,
     (Mode.STOPPED, Request.DISARM): Mode.DISARMED,
-    (Mode.HOLD, Request.REARM): Mode.HOLD,
     (Mode.STOPPED, Request.REARM): Mode.READY,
 }
 
@@ -47,13 +47,21 @@ def next_mode(
     """
     forced = _forced(mode, response)
     if forced is not mode:
-        return forced, request not in (Request.NONE, Request.STOP)
-    if request not in (Request.NONE, Request.STOP):
-        asked = REQUESTS.get((mode, request))
-        if asked is None or not _permitted(asked, response, facts):
-            return mode, True
-        return asked, False
-    return _by_itself(mode, response, facts), False
+        return forced, request in (Request.ARM, Request.DISARM)
+    stays = request is Request.REARM and mode is not Mode.STOPPED
+    if stays or request in (Request.NONE, Request.STOP):
+        return _by_itself(mode, response, facts), False
+    asked = REQUESTS.get((mode, request))
+    if asked is None or not _permitted(asked, response, facts):
+        return mode, True
+    return asked, False
+
+
+def rearms(mode: Mode, request: Request, facts: ModeFacts) -> bool:
+    """Return whether latched faults may clear in this tick; out of a stop, only at rest."""
+    if request is not Request.REARM:
+        return False
+    return mode is not Mode.STOPPED or (facts.at_rest and facts.preflight_ok)
 
 
 def _forced(mode: Mode, response: Response) -> Mode:
@@ -67,13 +75,11 @@ def _forced(mode: Mode, response: Response) -> Mode:
 
 def _permitted(asked: Mode, response: Response, facts: ModeFacts) -> bool:
     """Every hand-over that an operator asks for begins and ends at rest."""
-    if asked is Mode.HOMING:
-        return response < Response.HOLD and facts.at_rest and facts.can_start
-    if asked is Mode.READY:
-        return response < Response.STOP and facts.at_rest and facts.preflight_ok
-    if asked is Mode.HOLD:
-        return True
-    return facts.at_rest
+    if asked is Mode.DISARMED:
+        return facts.at_rest
+    allowed = Response.DROP_RESIDUAL if asked is Mode.HOMING else Response.HOLD
+    may_start = facts.can_start or asked is not Mode.HOMING
+    return response <= allowed and facts.at_rest and facts.preflight_ok and may_start
 
 
 def _by_itself(mode: Mode, response: Response, facts: ModeFacts) -> Mode:

@@ -75,7 +75,8 @@ class Ack(msgspec.Struct, frozen=True):
     """What the recorder has written; also its heartbeat.
 
     `session` is drawn anew whenever the recorder needs a HELLO. Every frame up to `sequence` is
-    in the file (write(2) returned); it is UNGREETED until a HELLO opened the file. `ticks` and `size_bytes` count this recorder's own writing.
+    in the file (write(2) returned); it is UNGREETED until a HELLO opened the file. `ticks` counts
+    this recorder's own writing, `size_bytes` all segments of the run.
     """
 
     session: int

@@ -40,6 +40,11 @@ from runtime.record_format import (
 Rows = np.ndarray[Any, np.dtype[Any]]
 
 _RECORD_HEAD = struct.Struct("<BQ")
+# of a chunk: first log time, last log time, uncompressed size
+_CHUNK_HEAD = struct.Struct("<QQQ")
+# what parsing damaged bytes raises
+_DAMAGE = (McapError, CRCValidationError, zstandard.ZstdError, struct.error, UnicodeDecodeError)
+_CHUNK_BYTES_MAX = 1 << 28
 _CHANNEL_ID = struct.Struct("<H")
 # opcode, length, channel, sequence, log time, publish time
 _MESSAGE_HEAD_BYTES = _RECORD_HEAD.size + 2 + 4 + 8 + 8
@@ -106,7 +111,7 @@ def read_record(path: Path) -> Record:
         RecordError: there is no record at `path`, or its segments do not belong together.
     """
     paths = _segment_paths(path)
-    segments = [_SegmentContent(segment) for segment in paths]
+    segments = [_Segment(segment) for segment in paths]
     header = segments[0].header
     for segment in segments[1:]:
         if segment.header.layout != header.layout:
@@ -115,9 +120,10 @@ def read_record(path: Path) -> Record:
                 "read them one by one"
             )
     layout = header.tick_layout()
-    raw = _without_repetitions(
-        b"".join(part for segment in segments for part in segment.ticks), layout
-    )
+    buffer = _TickBuffer(sum(segment.bound_bytes for segment in segments))
+    for segment in segments:
+        segment.read_into(buffer)
+    raw = _without_repetitions(buffer.raw, layout)
     try:
         ticks = layout.read(raw)
     except ValueError as error:
@@ -147,11 +153,13 @@ def last_tick(folder: Path) -> tuple[int, int] | None:
     """Return tick and now_ns of the last readable tick of a run; None when there is none."""
     for path in sorted(folder.glob(f"*{SEGMENT_SUFFIX}"), reverse=True):
         try:
-            content = _SegmentContent(path, last_ticks_only=True)
+            segment = _Segment(path)
         except RecordError:
             continue
-        if content.ticks:
-            row = content.header.tick_layout().read(content.ticks[-1])[-1]
+        layout = segment.header.tick_layout()
+        rows = layout.read(segment.last_ticks())
+        if len(rows):
+            row = rows[-1]
             return int(row["tick"][0]), int(row["now_ns"][0])
     return None
 
@@ -189,13 +197,31 @@ def _segment_paths(path: Path) -> list[Path]:
     raise RecordError(f"{path}: this folder holds no {SEGMENT_SUFFIX} segment; {way_out}")
 
 
-class _SegmentContent:
-    """What one MCAP file holds, as far as it is whole."""
+class _TickBuffer:
+    """Room for all ticks of a record, allocated once: pages that stay unused cost nothing."""
 
-    def __init__(self, path: Path, last_ticks_only: bool = False) -> None:
+    def __init__(self, bound_bytes: int) -> None:
+        self._data = np.empty(bound_bytes, np.uint8)
+        self._used = 0
+
+    def append(self, table: NDArray[np.uint8]) -> None:
+        """Copy a table [ticks, bytes] to the end."""
+        end = self._used + table.size
+        self._data[self._used : end].reshape(table.shape)[:] = table
+        self._used = end
+
+    @property
+    def raw(self) -> memoryview:
+        """What was appended."""
+        return self._data[: self._used].data
+
+
+class _Segment:
+    """One MCAP file: what it says of itself, and its chunks as far as they are whole."""
+
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.size_bytes = path.stat().st_size
-        self.ticks: list[bytes] = []
         self.events: list[Event] = []
         self.notes: list[str] = []
         self.truncated = True
@@ -203,30 +229,39 @@ class _SegmentContent:
         self._decompressor = zstandard.ZstdDecompressor()
         records = list(self._records())
         self.header = self._header([body for code, body in records if code == Opcode.METADATA])
-        chunks = [body for code, body in records if code == Opcode.CHUNK]
-        if last_ticks_only:
-            self._read_last_ticks(chunks)
-        else:
-            for chunk in chunks:
-                self._read_chunk(chunk)
+        self._chunks = [body for code, body in records if code == Opcode.CHUNK and _sane(body)]
+        sizes = [_uncompressed_bytes(body) for body in self._chunks]
+        self.bound_bytes = sum(sizes)
+        self._largest_bytes = max(sizes, default=0)
 
-    def _read_last_ticks(self, chunks: list[memoryview]) -> None:
-        """Read back from the end until a chunk holds ticks (the first one names the channels)."""
-        for chunk in [*chunks[:1], *reversed(chunks)]:
-            before = len(self.ticks)
-            self._read_chunk(chunk)
-            if len(self.ticks) > before and chunk is not chunks[0]:
-                return
+    def read_into(self, buffer: _TickBuffer) -> None:
+        """Read all ticks into `buffer`, and the events."""
+        for chunk in self._chunks:
+            self._read_chunk(chunk, buffer)
+
+    def last_ticks(self) -> memoryview:
+        """Return the ticks of the last chunk that holds any (the first one names the channels)."""
+        self._read_chunk_of_channels()
+        for chunk in reversed(self._chunks):
+            buffer = _TickBuffer(self._largest_bytes)
+            self._read_chunk(chunk, buffer)
+            if buffer.raw:
+                return buffer.raw
+        return memoryview(b"")
+
+    def _read_chunk_of_channels(self) -> None:
+        for chunk in self._chunks[:1]:
+            self._read_chunk(chunk, _TickBuffer(self._largest_bytes))
 
     def _header(self, bodies: list[memoryview]) -> RecordHeader:
-        entries = [Metadata.read(_stream(body)) for body in bodies]
-        ours = [entry.metadata for entry in entries if entry.name == HEADER_NAME]
-        if not ours:
-            raise RecordError(f"{self.path}: no Trimtab header in it; it is another kind of file")
-        try:
-            return header_from_metadata(ours[0])
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise RecordError(f"{self.path}: its header cannot be read: {error}") from None
+        for body in bodies:
+            try:
+                entry = Metadata.read(_stream(body))
+                if entry.name == HEADER_NAME:
+                    return header_from_metadata(entry.metadata)
+            except (*_DAMAGE, msgspec.ValidationError, msgspec.DecodeError) as error:
+                raise RecordError(f"{self.path}: its header cannot be read: {error}") from None
+        raise RecordError(f"{self.path}: no Trimtab header in it; it is another kind of file")
 
     def _records(self) -> Iterator[tuple[int, memoryview]]:
         """Yield opcode and content of each whole top-level record up to the end of the data."""
@@ -246,11 +281,11 @@ class _SegmentContent:
                 return
             yield opcode, data[start:position]
 
-    def _read_chunk(self, body: memoryview) -> None:
+    def _read_chunk(self, body: memoryview, buffer: _TickBuffer) -> None:
         try:
             chunk = Chunk.read(_stream(body))
             data = self._chunk_data(chunk)
-        except (McapError, CRCValidationError, zstandard.ZstdError, struct.error) as error:
+        except _DAMAGE as error:
             self.notes.append(f"{self.path.name}: a damaged chunk was left out: {error}")
             return
         view = memoryview(data)
@@ -259,7 +294,7 @@ class _SegmentContent:
             opcode, length = _RECORD_HEAD.unpack_from(view, position)
             end = position + _RECORD_HEAD.size + length
             if opcode == Opcode.MESSAGE:
-                end = self._read_messages(view[position:], end - position) + position
+                end = position + self._read_messages(view[position:], end - position, buffer)
             elif opcode == Opcode.CHANNEL:
                 channel = Channel.read(_stream(view[position + _RECORD_HEAD.size : end]))
                 self._topics[channel.id] = channel.topic
@@ -275,7 +310,7 @@ class _SegmentContent:
             raise CRCValidationError(chunk.uncompressed_crc, found, chunk)
         return data
 
-    def _read_messages(self, view: memoryview, stride: int) -> int:
+    def _read_messages(self, view: memoryview, stride: int, buffer: _TickBuffer) -> int:
         """Read the message at the start of `view`, and further ticks that follow it directly.
 
         `stride` is the first message's length; returns how many bytes were read.
@@ -292,25 +327,35 @@ class _SegmentContent:
         heads = rows[:, : _RECORD_HEAD.size + _CHANNEL_ID.size]
         alike = (heads == heads[0]).all(axis=1)
         count = len(rows) if alike.all() else int(alike.argmin())
-        self.ticks.append(rows[:count, _MESSAGE_HEAD_BYTES:].tobytes())
+        buffer.append(rows[:count, _MESSAGE_HEAD_BYTES:])
         return count * stride
+
+
+def _uncompressed_bytes(chunk: memoryview) -> int:
+    size: int = _CHUNK_HEAD.unpack_from(chunk)[2]
+    return size
+
+
+def _sane(chunk: memoryview) -> bool:
+    """Return whether a chunk's head can be true; a damaged one could ask for all the memory."""
+    return len(chunk) >= _CHUNK_HEAD.size and _uncompressed_bytes(chunk) <= _CHUNK_BYTES_MAX
 
 
 def _stream(data: memoryview) -> ReadDataStream:
     return ReadDataStream(BytesIO(data))
 
 
-def _without_repetitions(raw: bytes, layout: Layout) -> memoryview:
+def _without_repetitions(raw: memoryview, layout: Layout) -> memoryview:
     """Leave out ticks that a restarted recorder was given a second time."""
     if len(raw) % layout.size_bytes:
-        return memoryview(raw)
+        return raw
     number = layout.read(raw)["tick"][:, 0]
     if len(number) < 2:
-        return memoryview(raw)
+        return raw
     newest_before = np.maximum.accumulate(number)[:-1]
     fresh = np.concatenate(([True], number[1:] > newest_before))
     if bool(fresh.all()):
-        return memoryview(raw)
+        return raw
     # as bytes: copying rows of a structured array would lose the protobuf tags between fields
     table = np.frombuffer(raw, np.uint8).reshape(-1, layout.size_bytes)
     return memoryview(table[fresh].tobytes())

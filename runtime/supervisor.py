@@ -62,7 +62,7 @@ class Supervisor:
     def run(self) -> SupervisorReport:
         """Start everything, wait for control to end, then for the recorder."""
         client = OperatorClient(self._place.sockets)
-        status = zmq.Context.instance().socket(zmq.SUB)
+        status: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
         status.setsockopt(zmq.LINGER, 0)
         status.setsockopt(zmq.RCVHWM, 10)
         status.setsockopt(zmq.SUBSCRIBE, b"")
@@ -91,7 +91,7 @@ class Supervisor:
             status.close()
         return self._report
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stop_asked = True
 
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:

@@ -46,7 +46,8 @@ def live_view(status: RecorderStatus, planned: int | None) -> Panel:
         grid.add_row("", marks)
     mode = Text(status.mode, style=_MODE_STYLE.get(status.mode, ""))
     grid.add_row("mode", mode + Text(f"   {status.phase.lower()}", style="dim"))
-    grid.add_row("faults", Text(", ".join(status.faults) or "none", style="" if not status.faults else "red"))
+    faults = ", ".join(status.faults)
+    grid.add_row("faults", Text(faults or "none", style="red" if faults else ""))
     step = STAGES.index("step")
     grid.add_row(
         "tick", f"p50 {status.stage_p50_us[step]:.0f} µs   p99 {status.stage_p99_us[step]:.0f} µs"
@@ -110,8 +111,9 @@ def replay_table(result: ReplayResult) -> Table:
     """Return what a replay found."""
     verdict = "[green]equal[/]" if result.exact else f"[red]{result.different} ticks differ[/]"
     where = "same machine: bit for bit" if result.same_machine else "other machine: with tolerance"
-    title = f"replay ({result.strength}): {verdict}   {result.ticks} compared, {result.skipped} skipped"
-    table = Table(title=f"{title}; {where}", title_justify="left")
+    counts = f"{result.ticks} compared, {result.skipped} skipped"
+    title = f"replay ({result.strength}): {verdict}   {counts}; {where}"
+    table = Table(title=title, title_justify="left")
     for column in ("tick", "field", "recorded", "replayed"):
         table.add_column(column)
     for example in result.examples:

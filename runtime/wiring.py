@@ -2,24 +2,21 @@
 
 import base64
 import importlib
-import json
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.console import Console
 
 from runtime.clock import seconds_to_ns
-from runtime.config import Config, load_config, load_robot, parse, resolve
+from runtime.config import Config, load_config, load_robot, resolve
 from runtime.envelope.envelope import Envelope
 from runtime.envelope.guards import Guards
 from runtime.episodes import EpisodeManager, Predicate
-from runtime.errors import ConfigError, LinkError, RecordError
+from runtime.errors import ConfigError, LinkError
 from runtime.fallback import Fallback
 from runtime.faults import tighten
 from runtime.fingerprint import fingerprint
@@ -30,11 +27,9 @@ from runtime.messages import GroupSize, Outcome, Phase, Sizes, tick_layout
 from runtime.monitors import MonitorLimits
 from runtime.motion import MotionParts
 from runtime.operator_port import Port
-from runtime.policy_contract import PolicyContract, PolicyInterface
+from runtime.policy_contract import PolicyInterface
 from runtime.realtime import Pacer
 from runtime.record_format import RecordHeader
-from runtime.records import Record
-from runtime.replay import Replay, ReplayResult
 from runtime.robot_spec import RobotSpec
 from runtime.scripted import ScriptedMotion
 from runtime.setpoints import JointSetpoints, Setpoints, ToolSetpoints
@@ -315,7 +310,7 @@ class EpisodesDone:
 
 def record_header(
     deployment: Deployment,
-    contract: PolicyContract,
+    contract: PolicyInterface,
     run: str,
     clock: str,
     seeds: dict[str, int],
@@ -357,61 +352,6 @@ def save_picture(link: Link, path: Path) -> None:
     if isinstance(link, SimulatedLink):
         path.parent.mkdir(parents=True, exist_ok=True)
         save(link.plant, path)
-
-
-@contextmanager
-def deployment_of(record: Record) -> Iterator[Deployment]:
-    """Yield the deployment that a record carries, unpacked into a folder for that time.
-
-    Raises:
-        RecordError: the record's header lacks what a replay needs.
-    """
-    header = record.header
-    missing = [name for name in (MODEL_FILE, BASE_FILE) if name not in header.files]
-    if missing or not header.config or not header.robot:
-        raise RecordError(f"the record's header lacks {', '.join(missing) or 'config or robot'}")
-    with TemporaryDirectory(prefix="trimtab-replay-") as name:
-        folder = Path(name)
-        (folder / "config.yaml").write_text(header.config, encoding="utf-8")
-        (folder / "model.xml").write_text(header.files[MODEL_FILE], encoding="utf-8")
-        (folder / "base.onnx").write_bytes(base64.b64decode(header.files[BASE_FILE]))
-        yield Deployment(
-            config=load_config(folder / "config.yaml"),
-            config_file=folder / "config.yaml",
-            robot=parse(RobotSpec, json.loads(header.robot), "the record's robot spec"),
-            model_file=folder / "model.xml",
-            base_file=folder / "base.onnx",
-        )
-
-
-def replay_record(
-    record: Record, strength: str, other_config: Path | None = None
-) -> ReplayResult:
-    """Replay a record through the tick that its header describes, or through another config's.
-
-    Args:
-        record: what was recorded.
-        strength: `envelope` or `policy`; see replay.py.
-        other_config: a config file whose envelope, faults and rates are tried instead.
-
-    Raises:
-        RecordError: the record cannot be replayed.
-        TrimtabError: the other config cannot be used.
-    """
-    same_machine = record.header.fingerprint == fingerprint()
-    with deployment_of(record) as recorded:
-        deployment = recorded
-        if other_config is not None:
-            deployment = replace(
-                load_deployment(other_config), base_file=recorded.base_file
-            )
-        base = load_base(deployment)
-        sizes = sizes_for(deployment, base.contract)
-        tick = build_tick(deployment, base.contract)
-        replay = Replay(record, tick, sizes, same_machine=same_machine)
-        if other_config is not None:
-            return replay.other_config()
-        return replay.policy(base) if strength == "policy" else replay.envelope()
 
 
 def inspect_base(file: Path) -> dict[str, Any]:

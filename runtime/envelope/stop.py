@@ -139,23 +139,19 @@ class JointStop:
     def _stop(self, w: float, alpha: float) -> tuple[float, float]:
         """Return the stop's length and its first alpha', in units, for a joint that is on the
         braking curve, can reach it from here by ramping down, or starts at w < 0 < alpha."""
-        steps, w_after = self._ramp(w, alpha)
-        if steps:
-            length = _moved(steps, w, alpha)
-            strength = alpha - 1.0
-        else:
-            length = 0.0
-            strength = 0.0
+        ramp, w_after = self._ramp(w, alpha)
+        length = _moved(ramp, w, alpha)
+        hold = 0
         if w_after > self._hold_above:
             hold = ceil((w_after - self._hold_above) / self._a_units)
             length += hold * w_after - self._a_units * (0.5 * hold * (hold + 1))
             w_after -= hold * self._a_units
-            strength = strength if steps else -self._a_units
-            steps += hold
         # descent: with r = x - (m - 1), velocities T(r + j) = j r + j (j - 1)/2, j = m-1 ... 0
         m, x = _strength_of(w_after)
         length += 0.5 * m * (m - 1) * (x - (m - 1) + (m - 2) / 3.0)
-        return length, strength if steps else -x
+        if ramp:
+            return length, alpha - 1.0
+        return length, -self._a_units if hold else -x
 
     def _ramp(self, w: float, alpha: float) -> tuple[int, float]:
         """Return how many full-jerk ticks precede hold or descent, and w after them.

@@ -128,6 +128,29 @@ def test_margin_at_rest_is_the_share_of_half_the_range() -> None:
     assert at((0.0, -0.75)).margin == [1.0, 1.0]
     assert at((1.0, -2.0)).margin == [0.0, 0.0]
     assert at((0.5, 0.1875)).margin == pytest.approx([0.5, 0.25])
+    assert at((-0.5, -1.6875)).margin == pytest.approx([0.5, 0.25])
+    assert at((0.5, 0.1875)).limited_by == [0, 0]
+
+
+def test_margin_is_the_smallest_share_left() -> None:
+    step = 4000.0 * DT_S**3
+    envelope = at((0.0, -0.75))
+    envelope.admit([0.25 * step, -0.75])
+    assert envelope.margin == pytest.approx([0.75, 1.0], abs=1e-6)
+    send(envelope)
+    # the same acceleration again: no jerk, and 2 of 10 rad/s^2
+    envelope.admit([envelope.q[0] + (envelope.v[0] + envelope.a[0] * DT_S) * DT_S, -0.75])
+    assert envelope.a[0] == pytest.approx(2.0, rel=1e-6)
+    assert envelope.margin == pytest.approx([0.8, 1.0], abs=1e-6)
+    fast = at_full_speed()
+    fast.admit([0.0, fast.q[1] + 0.75 * DT_S])
+    assert fast.margin[1] == 0.0
+    fast = at((0.0, -0.75))
+    for tick in range(1, 400):
+        fast.admit([0.0, -0.75 + 1e-7 * tick * (tick + 1) / 2])
+        send(fast)
+    assert fast.limited_by == [0, 0]
+    assert fast.margin[1] == pytest.approx(1.0 - fast.v[1], abs=1e-4)
 
 
 # -- admit ----------------------------------------------------------------------------------------

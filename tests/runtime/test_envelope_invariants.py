@@ -311,6 +311,21 @@ def test_motion_is_smooth_where_it_is_limited() -> None:
     assert limited[1500, 0] == Limit.POSITION
 
 
+@pytest.mark.parametrize("end", [-1.7628, 1.7628])
+def test_the_way_to_the_end_of_the_range_takes_no_longer_than_it_must(end: float) -> None:
+    """However far beyond the end it is asked: the least time that the limits allow, by ruckig."""
+    shoulder = PANDA[1]
+    ask = ruckig.InputParameter(1)
+    ask.target_position = [end]
+    ask.max_velocity, ask.max_acceleration = [shoulder.v_max], [shoulder.a_max]
+    ask.max_jerk = [shoulder.j_max]
+    curve = ruckig.Trajectory(1)
+    ruckig.Ruckig(1).calculate(ask, curve)
+    sent, _ = drive((shoulder,), 0.002, (0.0,), iter([[3.0 * end]] * 900))
+    arrived = int(np.argmax(np.abs(sent[:, 0] - end) < 1e-5))
+    assert 0 < arrived <= curve.duration / 0.002 + 4
+
+
 def test_a_desired_speed_above_the_limit_is_followed_at_the_limit() -> None:
     dt = 0.002
     ramp = [[-1.5 + 3.0 * 0.002 * tick] for tick in range(500)]
