@@ -58,6 +58,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run the control daemon, recorded, until it is told to stop or its episodes are over."""
+    from runtime.lockfile import RobotLock
     from runtime.supervisor import Supervisor
     from runtime.view import live_view
     from runtime.wiring import load_deployment
@@ -67,7 +68,9 @@ def run(
     deployment = load_deployment(config)
     records = config.resolve().parent / deployment.config.recorder.folder
     place = new_place(records, deployment.config.robot_id)
+    lock = RobotLock(place.sockets, deployment.config.robot_id)
     picture = records.parent / "arm.png"
+    picture.unlink(missing_ok=True)
     options = ["--config", str(config), "--clock", clock, "--picture", str(picture)]
     for name, value in (("--field", field), ("--seed", seed), ("--episodes", episodes)):
         options += [] if value is None else [name, str(value)]
@@ -78,7 +81,7 @@ def run(
         if not as_json:
             live.update(live_view(status, episodes))
 
-    supervisor = Supervisor(place, deployment.config.recorder, options, arm, show)
+    supervisor = Supervisor(place, deployment.config.recorder, options, lock, arm, show)
     with live:
         ended = supervisor.run()
     if place.folder.exists():
@@ -235,8 +238,9 @@ def _ask(config: Path, message: Any) -> None:
     with operator_client(socket_folder(load_config(config).robot_id)) as client:
         reply = client.ask(message, timeout_s=2.0)
     if not reply.accepted:
-        raise StartRefused(f"refused in mode {reply.mode.name}: {reply.text or 'not allowed here'}")
-    console.print(f"accepted; mode {reply.mode.name}. {reply.text}".strip())
+        raise StartRefused(reply.text or "refused")
+    where = "" if reply.mode is None else f" mode {reply.mode.name}."
+    console.print(f"accepted.{where} {reply.text}".rstrip())
 
 
 @app.command()

@@ -9,13 +9,23 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from runtime.errors import StartRefused, TrimtabError
+from runtime.interfaces import Link
 from runtime.lockfile import RobotLock
+from runtime.loop import ControlLoop
 from runtime.messages import Event, EventKind
 from runtime.operator_port import OperatorPort
 from runtime.preflight import require_own_packages
-from runtime.realtime import Pacer, enter_realtime, quiet_garbage_collector
+from runtime.realtime import (
+    Pacer,
+    RealtimeFacts,
+    die_with_parent,
+    enter_realtime,
+    quiet_garbage_collector,
+)
 from runtime.record_format import RecorderPlace
 from runtime.recorder import RecorderClient
 from runtime.wiring import (
@@ -33,6 +43,7 @@ from runtime.wiring import (
 
 _RECORDER_START_S = 10.0
 _NS_PER_US = 1000
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ENDED_BY_STOP = 7
 
 
@@ -54,12 +65,61 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--episodes", type=int)
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--simulated-only", action="store_true")
+    parser.add_argument("--parent", type=int, help="the supervisor's process number")
+    parser.add_argument("--lock-fd", type=int, help="the robot's lock, held by the supervisor")
     return parser.parse_args(given)
 
 
 def _pacer(deployment: Deployment) -> Pacer:
     period_ns = round(1e9 / deployment.config.control.servo_hz)
     return Pacer(period_ns, round(deployment.config.realtime.spin_us * _NS_PER_US))
+
+
+def _refuse_to_start(number: int, _: FrameType | None) -> NoReturn:
+    raise StartRefused(f"stopped by {signal.Signals(number).name} before anything could move")
+
+
+def _realtime_notes(facts: RealtimeFacts) -> list[str]:
+    """Say what the operating system granted and what it refused; warn on stderr, too."""
+    for warning in facts.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+    scheduler = f"SCHED_FIFO priority {facts.priority}" if facts.priority else "ordinary scheduling"
+    core = "any core" if facts.cpu is None else f"core {facts.cpu}"
+    memory = "locked" if facts.memory_locked else "not locked"
+    granted = f"real time: {scheduler}, {core}, memory {memory}"
+    return [granted, *(f"warning: {warning}" for warning in facts.warnings)]
+
+
+def _let_signals_end(loop: ControlLoop, port: OperatorPort, parent: int | None) -> None:
+    """Make SIGINT and SIGTERM an orderly stop; the kernel sends SIGTERM when the parent dies."""
+
+    def on_signal(*_: object) -> None:
+        if parent is not None and os.getppid() != parent:
+            port.lose_supervisor()
+        else:
+            loop.end()
+
+    for number in _SIGNALS:
+        signal.signal(number, on_signal)
+
+
+def _end_of(loop: ControlLoop, planned: bool, failure: str) -> int:
+    """Say how the run ended, and return the exit code."""
+    if planned and not failure:
+        return 0
+    why = "the supervisor is gone" if loop.supervisor_lost else "a stop was asked for"
+    why = f"the recorder failed: {failure}" if failure else why
+    rest = "the robot is at rest" if loop.at_rest else "the robot is NOT seen at rest: look at it"
+    sys.stderr.write(f"stopped: {why}; {rest}\n")
+    return ENDED_BY_STOP
+
+
+def _save_picture(link: Link, path: Path) -> None:
+    """A run is as good without its picture."""
+    try:
+        save_picture(link, path)
+    except TrimtabError as error:
+        sys.stderr.write(f"warning: {error}\n")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -70,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
     """
     require_own_packages()
     deployment = load_deployment(options.config)
-    lock = RobotLock(options.sockets, deployment.config.robot_id)
+    lock = RobotLock(options.sockets, deployment.config.robot_id, options.lock_fd)
     base = load_base(deployment)
     lockstep = options.clock == "lockstep"
     link = open_link(
@@ -82,12 +142,11 @@ def run(options: argparse.Namespace) -> int:
             "and use `trimtab ask arm`"
         )
     place = RecorderPlace(options.run, options.folder, options.sockets)
-    seeds = {} if options.seed is None else {"sim": options.seed}
-    header = record_header(deployment, base.contract, place.run, options.clock, seeds)
+    header = record_header(deployment, base.contract, place.run, options.clock, link.describe())
     sink = RecorderClient(
         place, header, lockstep=lockstep, lost_after_s=deployment.config.recorder.lost_after_s
     )
-    port = OperatorPort(place.sockets)
+    port = OperatorPort(place.sockets, header.setpoint)
     try:
         sink.wait_ready(_RECORDER_START_S)
         never = options.episodes is None
@@ -95,34 +154,33 @@ def run(options: argparse.Namespace) -> int:
         pacer = None if lockstep else _pacer(deployment)
         surroundings = Surroundings(link, base, zero_residual(), sink, port, pacer)
         loop = build_loop(deployment, surroundings, done)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: loop.end())
+        _let_signals_end(loop, port, options.parent)
         if not lockstep:
-            for warning in enter_realtime(deployment.config.realtime).warnings:
-                sys.stderr.write(f"warning: {warning}\n")
-                sink.event(Event(0, 0, EventKind.NOTE, warning))
+            for note in _realtime_notes(enter_realtime(deployment.config.realtime)):
+                sink.event(Event(0, link.clock.now_ns(), EventKind.NOTE, note))
         quiet_garbage_collector()
         planned = loop.run()
-        if options.picture is not None:
-            save_picture(link, options.picture)
+        if planned and options.picture is not None:
+            _save_picture(link, options.picture)
+        return _end_of(loop, planned, sink.totals.failure)
     finally:
         sink.close()
         link.close()
         port.close()
-    del lock
-    failure = sink.totals.failure
-    if failure:
-        sys.stderr.write(f"error: the recorder failed: {failure}\n")
-        return ENDED_BY_STOP
-    return 0 if planned else ENDED_BY_STOP
+        lock.close()
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run the command line; a refusal is a sentence, not a traceback."""
     # deadlines come first: no library may start a pool of threads beside the loop
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for number in _SIGNALS:
+        signal.signal(number, _refuse_to_start)
     try:
-        return run(_arguments(sys.argv[1:] if given is None else given))
+        options = _arguments(sys.argv[1:] if given is None else given)
+        if options.parent is not None:
+            die_with_parent(options.parent)
+        return run(options)
     except TrimtabError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

@@ -10,7 +10,19 @@ from dataclasses import dataclass
 import msgspec
 
 from runtime.clock import seconds_to_ns
-from runtime.messages import SIGNAL_SLOTS, Outcome, Phase, SignalKind, SignalSource, TickInputs
+from runtime.messages import (
+    SIGNAL_SLOTS,
+    Mode,
+    Outcome,
+    Phase,
+    SignalKind,
+    SignalSource,
+    TickInputs,
+)
+from runtime.modes import ACTIVE, ARMED
+
+# a reset may begin in the tick in which its episode ends, but not while a fault holds the arm
+_RESETTABLE = ACTIVE | {Mode.HOMING}
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,11 @@ class EpisodeDecision:
 
 
 class EpisodeManager:
-    """Turns task signals and time into phases. `steps` policy steps make a time-out."""
+    """Turns task signals and time into phases. `steps` policy steps make a time-out.
+
+    A scripted reset ends by itself once the arm stands; with `by_person` the arm waits at rest
+    for the signal RESET_END.
+    """
 
     def __init__(
         self,
@@ -59,11 +75,14 @@ class EpisodeManager:
         ticks_per_step: int,
         settle_s: float,
         predicates: Sequence[Predicate],
+        *,
+        by_person: bool,
     ) -> None:
         self._steps = steps
         self._ticks_per_step = ticks_per_step
         self._settle_ns = seconds_to_ns(settle_s)
         self._predicates = tuple(predicates)
+        self._by_person = by_person
         self.state = EpisodeState(predicate_since_ns=[-1] * len(self._predicates))
 
     @property
@@ -85,26 +104,33 @@ class EpisodeManager:
         )
 
     def update(
-        self, inputs: TickInputs, groups: Mapping[str, Sequence[float]], armed: bool
+        self, inputs: TickInputs, groups: Mapping[str, Sequence[float]], mode: Mode
     ) -> EpisodeDecision:
-        """Take this tick's signals. `groups`: finite values of the observation groups."""
+        """Take this tick's signals.
+
+        `groups`: finite values of the observation groups that are fresh; `mode`: the mode before
+        this tick.
+        """
         decision = EpisodeDecision()
         state = self.state
         if state.phase is Phase.RUNNING:
             state.ticks += 1
+        elif mode is not Mode.HOMING:
+            # what interrupted a reset, or came after it, may have left the arm elsewhere
+            state.phase, state.begin_asked = Phase.WAITING, False
         for slot in range(SIGNAL_SLOTS):
             if inputs.signal_kind[slot]:
-                self._take(inputs, slot, armed, decision)
-        if state.phase is Phase.READY and state.begin_asked and armed:
+                self._take(inputs, slot, mode, decision)
+        if state.phase is Phase.READY and state.begin_asked:
             self._begin(decision)
         if state.phase is Phase.RUNNING and decision.outcome is Outcome.NONE:
-            self._judge(inputs, groups, armed, decision)
+            self._judge(inputs, groups, mode in ARMED, decision)
         return decision
 
     def stood(self, at_rest: bool, moving: bool, now_ns: int) -> None:
         """Say whether the arm stands and whether scripted motion goes on; ends a reset."""
         state = self.state
-        if state.phase is not Phase.RESETTING or moving or not at_rest:
+        if state.phase is not Phase.RESETTING or self._by_person or moving or not at_rest:
             state.rest_since_ns = -1
         elif state.rest_since_ns < 0:
             state.rest_since_ns = now_ns
@@ -116,25 +142,32 @@ class EpisodeManager:
         self._end(Outcome.ABORT, SignalSource.MANAGER, decision)
 
     def _take(
-        self, inputs: TickInputs, slot: int, armed: bool, decision: EpisodeDecision
+        self, inputs: TickInputs, slot: int, mode: Mode, decision: EpisodeDecision
     ) -> None:
         kind = SignalKind(int(inputs.signal_kind[slot]))
         source = SignalSource(int(inputs.signal_source[slot]))
         state = self.state
         if kind is SignalKind.OUTCOME and state.phase is Phase.RUNNING:
-            self._end(Outcome(int(inputs.signal_outcome[slot])), source, decision)
-        elif kind is SignalKind.RESET_BEGIN and armed and state.phase is not Phase.RUNNING:
-            width = len(inputs.signal_target) // SIGNAL_SLOTS
-            target = inputs.signal_target[slot * width : (slot + 1) * width].tolist()
-            decision.reset_target = tuple(target) if inputs.signal_has_target[slot] else ()
+            said = Outcome(int(inputs.signal_outcome[slot]))
+            self._end(said or Outcome.UNKNOWN, source, decision)
+        elif state.phase is Phase.RUNNING:
+            return
+        elif kind is SignalKind.RESET_BEGIN and mode in _RESETTABLE:
+            if not self._by_person:
+                decision.reset_target = _target(inputs, slot)
             state.phase, state.rest_since_ns, state.begin_asked = Phase.RESETTING, -1, False
-        elif kind is SignalKind.RESET_END and state.phase is Phase.RESETTING:
-            state.phase = Phase.READY
-        elif kind is SignalKind.EPISODE_BEGIN and armed:
+        elif kind is SignalKind.RESET_END and self._by_person:
+            self._reset_ended()
+        elif kind is SignalKind.EPISODE_BEGIN and mode is Mode.HOMING:
             if state.phase is Phase.RESETTING:
                 state.begin_asked = True
-            elif state.phase is not Phase.RUNNING:
+            elif decision.outcome is Outcome.NONE:
                 self._begin(decision)
+
+    def _reset_ended(self) -> None:
+        """A person says that the scene is ready; of a scripted reset the arm itself says so."""
+        if self.state.phase is Phase.RESETTING:
+            self.state.phase = Phase.READY
 
     def _begin(self, decision: EpisodeDecision) -> None:
         state = self.state
@@ -170,8 +203,10 @@ class EpisodeManager:
         groups: Mapping[str, Sequence[float]],
         now_ns: int,
     ) -> bool:
-        value = groups[predicate.group][predicate.index]
-        true_now = predicate.above < value < predicate.below
+        values = groups.get(predicate.group)
+        true_now = (
+            values is not None and predicate.above < values[predicate.index] < predicate.below
+        )
         since = self.state.predicate_since_ns
         if not true_now:
             since[index] = -1
@@ -183,3 +218,11 @@ class EpisodeManager:
     def _end(self, outcome: Outcome, source: SignalSource, decision: EpisodeDecision) -> None:
         decision.outcome, decision.source = outcome, source
         self.state.phase = Phase.WAITING
+
+
+def _target(inputs: TickInputs, slot: int) -> tuple[float, ...]:
+    """Return the set-point that the signal in `slot` names, empty for none."""
+    if not inputs.signal_has_target[slot]:
+        return ()
+    width = len(inputs.signal_target) // SIGNAL_SLOTS
+    return tuple(inputs.signal_target[slot * width : (slot + 1) * width].tolist())

@@ -83,5 +83,6 @@ class Fallback:
                 q_applied, q_measured, tau_estimate_nm, self._holding_torque_nm, strict=True
             )
         ]
-        if target != list(q_applied):
+        # a relaxation that has done enough ends here instead of going on to where it was aimed
+        if target != list(q_applied) or not trajectory.done:
             trajectory.move_to(target, self._relax_s, self._speed_share)

@@ -1,7 +1,7 @@
 """The Protocols between the runtime and what it is composed with."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +18,8 @@ class LinkDescription:
     """What a link says of the robot behind it; wiring compares it with spec and config.
 
     `simulated`: only such a link accepts an arm request from the command line. `lockstep`: the
-    robot waits for the command, and time is the link's own.
+    robot waits for the command, and time is the link's own. `seeds` and `facts` (such as the
+    simulated field) stand in the record's header.
     """
 
     robot: str
@@ -26,6 +27,8 @@ class LinkDescription:
     groups: tuple[GroupSize, ...]
     simulated: bool
     lockstep: bool
+    seeds: Mapping[str, int] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 class CertifiedCommand(Protocol):

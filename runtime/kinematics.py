@@ -57,9 +57,14 @@ class Kinematics:
         ]
         _check_chain(self._model, self._site, joints, mjcf_path)
         # plain indices make plain copies: slicing would need joints without gaps in the file
-        self._q_index = [int(self._model.jnt_qposadr[joint]) for joint in joints]
-        self._dof_index = [int(self._model.jnt_dofadr[joint]) for joint in joints]
+        self._q_index = np.array([self._model.jnt_qposadr[joint] for joint in joints])
+        self._dof_index = np.array([self._model.jnt_dofadr[joint] for joint in joints])
+        self._qpos = self._data.qpos
+        self._position = self._data.site_xpos[self._site]
+        self._rotation = self._data.site_xmat[self._site]
         self._jacobian = np.zeros((_POSE_ROWS, self._model.nv))
+        self._position_rows, self._rotation_rows = self._jacobian[:3], self._jacobian[3:]
+        self._velocity = np.zeros(self._model.nv)
         self._home_rad = [float(value) for value in home_rad]
         self._quat = np.zeros(4)
         self._home_quat = self.quaternion(self._home_rad).copy()
@@ -73,20 +78,19 @@ class Kinematics:
 
     def move_to(self, q: Numbers) -> None:
         """Put the model at joint positions `q` (rad); the accessors below then speak of it."""
-        self._data.qpos[self._q_index] = q
+        self._qpos[self._q_index] = q
         mujoco.mj_kinematics(self._model, self._data)
 
     def position(self, q: Numbers) -> list[float]:
         """Return the tool's position in base (m) at joint positions `q` (rad)."""
         self.move_to(q)
-        position: list[float] = self._data.site_xpos[self._site].tolist()
-        return position
+        return self.position_here()
 
     def quaternion(self, q: Numbers) -> Floats:
         """Return the tool's orientation in base (w, x, y, z) at `q` (rad): a buffer that the next
         call overwrites."""
         self.move_to(q)
-        mujoco.mju_mat2Quat(self._quat, self._data.site_xmat[self._site])
+        mujoco.mju_mat2Quat(self._quat, self._rotation)
         return self._quat
 
     def setpoint(self, q: Numbers) -> list[float]:
@@ -97,26 +101,29 @@ class Kinematics:
         """
         w, _, _, z = self._turn_from(self._home_quat, self.quaternion(q))
         yaw = math.remainder(2.0 * math.atan2(z, w), 2.0 * math.pi)
-        x, y, height = self._data.site_xpos[self._site].tolist()
+        x, y, height = self._position.tolist()
         return [x, y, height, yaw]
 
     def pose(self, q: Numbers, out: Floats) -> None:
         """Write the set-point form of the tool's pose at `q` (rad) into `out` (shape [4])."""
         out[:] = self.setpoint(q)
 
-    def speed_here(self, dq: Sequence[float]) -> float:
+    def speed_here(self, dq: Numbers) -> float:
         """Return the tool's speed in base (m/s) at `dq` (rad/s) where `move_to` put the model."""
-        return math.hypot(*(self.jacobian()[:3] @ np.asarray(dq, dtype=np.float64)).tolist())
+        self._velocity[self._dof_index] = dq
+        mujoco.mj_comPos(self._model, self._data)
+        mujoco.mj_jacSite(self._model, self._data, self._position_rows, None, self._site)
+        return math.hypot(*self._position_rows.dot(self._velocity).tolist())
 
     def position_here(self) -> list[float]:
         """Return the tool's position in base (m) where `move_to` put the model."""
-        position: list[float] = self._data.site_xpos[self._site].tolist()
+        position: list[float] = self._position.tolist()
         return position
 
     def tool_speed(self, q: Numbers, dq: Numbers) -> float:
         """Return the tool's speed in base (m/s) at `q` (rad) and `dq` (rad/s)."""
         self.move_to(q)
-        return math.hypot(*(self.jacobian()[:3] @ np.asarray(dq, dtype=np.float64)).tolist())
+        return self.speed_here(dq)
 
     def jacobian(self) -> Floats:
         """Return d(position, rotation)/dq in base where `move_to` put the model.
@@ -125,7 +132,7 @@ class Kinematics:
         """
         mujoco.mj_comPos(self._model, self._data)
         mujoco.mj_jacSite(
-            self._model, self._data, self._jacobian[:3], self._jacobian[3:], self._site
+            self._model, self._data, self._position_rows, self._rotation_rows, self._site
         )
         return self._jacobian[:, self._dof_index]
 
@@ -136,7 +143,7 @@ class Kinematics:
         """
         turn = self._turn_from(self.quaternion(q), self._orientation(setpoint[3]))
         mujoco.mju_quat2Vel(out[3:], turn, 1.0)
-        x, y, z = self._data.site_xpos[self._site].tolist()
+        x, y, z = self._position.tolist()
         out[0], out[1], out[2] = setpoint[0] - x, setpoint[1] - y, setpoint[2] - z
 
     def _orientation(self, yaw: float) -> Floats:

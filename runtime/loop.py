@@ -6,11 +6,13 @@ The policy runs after the write, in the slack of the period; its action enters t
 
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from runtime.interfaces import BasePolicy, Link, RecordSink, ResidualPolicy
 from runtime.messages import (
+    SIGNAL_SLOTS,
     STAGES,
     Event,
     EventKind,
@@ -18,6 +20,7 @@ from runtime.messages import (
     Phase,
     Request,
     Sizes,
+    TaskSignal,
     TickRecord,
     new_inputs,
     put_signals,
@@ -53,7 +56,6 @@ class ControlLoop:
     ) -> None:
         self._parts = parts
         self._inputs = new_inputs(sizes)
-        self._inputs.preflight_ok[0] = True
         self._keyframe_ticks = keyframe_ticks
         self._is_done = is_done
         self._ending: Request = Request.NONE
@@ -61,12 +63,23 @@ class ControlLoop:
         self._residual_out = self._inputs.residual_action.copy()
         self._base_out = self._inputs.base_action.copy()
         self._keyframe_due = True
+        self._signals: deque[TaskSignal] = deque()
         self._idle = False
         self._lockstep = parts.pacer is None
 
     def end(self) -> None:
         """Ask for a stop and leave the loop once the robot is at rest. Safe in signal handlers."""
         self._ending = Request.STOP
+
+    @property
+    def at_rest(self) -> bool:
+        """True when reference and measured robot stood still in the last tick."""
+        return self._parts.tick.at_rest
+
+    @property
+    def supervisor_lost(self) -> bool:
+        """True when the last tick saw that the supervisor is gone."""
+        return bool(self._inputs.supervisor_lost[0])
 
     def run(self) -> bool:
         """Tick until the end; True when it ended as planned rather than by a stop."""
@@ -77,7 +90,7 @@ class ControlLoop:
                 continue
             self.tick_once()
         self._parts.sink.close()
-        return self._ending is not Request.STOP
+        return self._ending is Request.DISARM and not self.supervisor_lost
 
     def tick_once(self) -> TickRecord:
         """Run one tick from pacing to policy."""
@@ -118,11 +131,11 @@ class ControlLoop:
         inputs, parts = self._inputs, self._parts
         inputs.tick[0] += 1
         inputs.now_ns[0] = parts.link.clock.now_ns()
+        # all else that preflight asks was proven before there was a loop; see wiring.py
+        inputs.preflight_ok[0] = inputs.group_sequence.all()
         port = parts.port
         port.poll()
-        signals = [*parts.link.signals(), *port.signals()]
-        # who wants to end begins nothing new: the arm stays where it is
-        put_signals(inputs, signals if self._ending is Request.NONE else [])
+        put_signals(inputs, self._next_signals())
         inputs.request[0] = self._request()
         inputs.supervisor_lost[0] = port.supervisor_lost
         health = parts.sink.health()
@@ -131,17 +144,25 @@ class ControlLoop:
         inputs.records_dropped[0] = health.dropped
         inputs.recorder_lost[0] = health.lost
 
+    def _next_signals(self) -> list[TaskSignal]:
+        """Return as many signals as a tick takes; the others wait for the next."""
+        waiting = self._signals
+        waiting.extend(self._parts.link.signals())
+        if len(waiting) < SIGNAL_SLOTS:
+            waiting.extend(self._parts.port.signals())
+        if self._ending is not Request.NONE:
+            # who wants to end begins nothing new: the arm stays where it is
+            waiting.clear()
+        return [waiting.popleft() for _ in range(min(len(waiting), SIGNAL_SLOTS))]
+
     def _request(self) -> Request:
         mode = Mode(int(self._parts.tick.state.mode))
         if self._ending is Request.STOP:
             return Request.STOP if mode is not Mode.STOPPED else Request.NONE
         if self._ending is Request.DISARM:
             return Request.DISARM if self._stands() else Request.NONE
-        wanted = self._parts.port.request()
-        if wanted is Request.ARM and mode is not Mode.READY:
-            # the first tick makes the daemon ready; an operator who was quicker is not refused
-            return Request.NONE if mode is Mode.DISARMED else wanted
-        return wanted
+        # the first tick makes the daemon ready; an operator who was quicker waits for that
+        return self._parts.port.request() if self._inputs.tick[0] > 1 else Request.NONE
 
     # -- the step -----------------------------------------------------------------------------
 
@@ -217,4 +238,9 @@ class ControlLoop:
             return True
         now_s = time.monotonic()
         self._ending_since_s = self._ending_since_s or now_s
-        return now_s - self._ending_since_s > _ENDING_LIMIT_S
+        late = now_s - self._ending_since_s > _ENDING_LIMIT_S
+        if late and self._ending is Request.DISARM:
+            # whoever does not come to rest by itself is stopped
+            self._ending, self._ending_since_s = Request.STOP, now_s
+            return False
+        return late

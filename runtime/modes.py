@@ -53,7 +53,8 @@ def next_mode(
         return _by_itself(mode, response, facts), False
     asked = REQUESTS.get((mode, request))
     if asked is None or not _permitted(asked, response, facts):
-        return mode, True
+        # what is refused changes nothing, not even what would have happened without it
+        return _by_itself(mode, response, facts), True
     return asked, False
 
 

@@ -4,13 +4,17 @@ A condition is a bit of faults.Fault; fault_tracker.py turns conditions into fau
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from runtime.faults import Fault
 from runtime.messages import Request, Sizes, TickInputs
+from runtime.policy_contract import StartEnvelope
+
+# comparing with the enum's member costs more than the rest of a health check
+_STOP = int(Request.STOP)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Monitors:
     def __init__(self, sizes: Sizes, limits: MonitorLimits) -> None:
         self._limits = limits
         self._group_names = [group.name for group in sizes.groups]
+        self._group_fields = [(name, f"observation_{name}") for name in self._group_names]
         self.stale_groups = 0
         self.state = MonitorState(
             q=[0.0] * sizes.joints,
@@ -62,7 +67,7 @@ class Monitors:
             self._finite(inputs)
             | self._ages(inputs)
             | self._sequences(inputs)
-            | self._deadlines(int(inputs.missed_ticks[0]))
+            | self._deadlines(inputs.missed_ticks.item())
             | self._health(inputs)
         )
 
@@ -72,8 +77,8 @@ class Monitors:
         finite = all_finite(q) and all_finite(dq) and all_finite(tau)
         if finite:
             state.q, state.dq, state.tau = q, dq, tau
-        for name in self._group_names:
-            values = inputs.view[f"observation_{name}"].tolist()
+        for name, field in self._group_fields:
+            values = inputs.view[field].tolist()
             if all_finite(values):
                 state.groups[name] = values
             else:
@@ -81,7 +86,7 @@ class Monitors:
         return 0 if finite else 1 << Fault.OBSERVATION_NOT_FINITE
 
     def _ages(self, inputs: TickInputs) -> int:
-        now_ns = int(inputs.now_ns[0])
+        now_ns = inputs.now_ns.item()
         received = inputs.group_received_ns.tolist()
         sequence = inputs.group_sequence.tolist()
         self.stale_groups = 0
@@ -93,13 +98,14 @@ class Monitors:
             conditions |= 1 << Fault.JOINTS_STALE
         if self.stale_groups & ~1:
             conditions |= 1 << Fault.GROUP_STALE
-        if not (now_ns - int(inputs.link_received_ns[0]) <= self._limits.link_lost_ns):
+        if not (now_ns - inputs.link_received_ns.item() <= self._limits.link_lost_ns):
             conditions |= 1 << Fault.LINK_LOST
         return conditions
 
     def _sequences(self, inputs: TickInputs) -> int:
         last, now = self.state.sequence, inputs.group_sequence.tolist()
-        gap = any(old and new > old + 1 for old, new in zip(last, now, strict=True))
+        # a number that went backwards is a device that started again: samples between are lost
+        gap = any(old and not (old <= new <= old + 1) for old, new in zip(last, now, strict=True))
         self.state.sequence = now
         return 1 << Fault.SEQUENCE_GAP if gap else 0
 
@@ -115,19 +121,50 @@ class Monitors:
 
     def _health(self, inputs: TickInputs) -> int:
         conditions = 0
-        dropped = int(inputs.records_dropped[0])
+        dropped = inputs.records_dropped.item()
         if dropped > self.state.dropped:
             conditions |= 1 << Fault.RECORD_DROPPED
         self.state.dropped = dropped
-        if inputs.recorder_lost[0]:
+        if inputs.recorder_lost.item():
             conditions |= 1 << Fault.RECORDER_LOST
-        if inputs.supervisor_lost[0]:
+        if inputs.supervisor_lost.item():
             conditions |= 1 << Fault.SUPERVISOR_LOST
-        if inputs.tick_raised[0]:
+        if inputs.tick_raised.item():
             conditions |= 1 << Fault.TICK_RAISED
-        if inputs.request[0] == Request.STOP:
+        if inputs.request.item() == _STOP:
             conditions |= 1 << Fault.OPERATOR_STOP
         return conditions
+
+    def start_refusal(self, names: Sequence[str], start: StartEnvelope) -> str:
+        """Return why the policy may not take over from here, or nothing. `names`: the joints."""
+        q, dq = self.state.q, self.state.dq
+        for index, name in enumerate(names):
+            low, high = start.position_min_rad[index], start.position_max_rad[index]
+            if not (low <= q[index] <= high):
+                return (
+                    f"hand-over refused: {name} is at {q[index]:.4f} rad, the policy's start "
+                    f"envelope is [{low:.4f}, {high:.4f}] rad"
+                )
+            speed = start.speed_max_rad_s[index]
+            if not (abs(dq[index]) <= speed):
+                return (
+                    f"hand-over refused: {name} moves at {dq[index]:.4f} rad/s, the policy's "
+                    f"start envelope allows {speed:.4f} rad/s"
+                )
+        return ""
+
+    @property
+    def fresh_groups(self) -> Mapping[str, Sequence[float]]:
+        """The last finite values of every group that is not stale."""
+        groups = self.state.groups
+        if not self.stale_groups:
+            return groups
+        stale = {
+            name
+            for index, name in enumerate(self._group_names, start=1)
+            if self.stale_groups >> index & 1
+        }
+        return {name: values for name, values in groups.items() if name not in stale}
 
     def base(self, inputs: TickInputs, since_ns: int) -> int:
         """Return the conditions of the base action, for ticks in which the policy is in charge.
@@ -136,14 +173,14 @@ class Monitors:
         it said earlier is not judged.
         """
         conditions = 0
-        if inputs.base_failed[0]:
-            conditions |= 1 << Fault.BASE_FAILED
         observed_ns = int(inputs.base_observed_ns[0])
         age_ns = int(inputs.now_ns[0]) - max(observed_ns, since_ns)
         if not (age_ns <= self._limits.base_max_age_ns):
             conditions |= 1 << Fault.BASE_STALE
         if observed_ns < since_ns:
             return conditions
+        if inputs.base_failed[0]:
+            conditions |= 1 << Fault.BASE_FAILED
         if not all_finite(inputs.base_action.tolist()):
             conditions |= 1 << Fault.BASE_NOT_FINITE
         if not all_finite(inputs.residual_action.tolist()):

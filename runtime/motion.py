@@ -11,7 +11,7 @@ import msgspec
 
 from runtime.envelope.envelope import Envelope
 from runtime.fallback import Fallback
-from runtime.messages import Limit, Mode
+from runtime.messages import Mode
 from runtime.modes import ACTIVE
 from runtime.scripted import ScriptedMotion
 from runtime.setpoints import Setpoints
@@ -65,7 +65,9 @@ class Motion:
             return
         if old in (Mode.HOLD, Mode.STOPPED):
             parts.setpoints.start_at(parts.envelope.q)
-            self._follow_envelope()
+            envelope = parts.envelope
+            parts.trajectory.start_at(envelope.q, envelope.v, envelope.a)
+            parts.trajectory.move_to(envelope.q, self._blend_s)
             if new is Mode.HOMING and not self.state.homed:
                 parts.scripted.home(parts.setpoints)
 
@@ -119,8 +121,9 @@ class Motion:
             parts.envelope.brake()
             return list(parts.envelope.q)
         parts.envelope.admit(desired)
-        if any(limit != Limit.NONE for limit in parts.envelope.limited_by):
-            self._follow_envelope()
+        if any(parts.envelope.limited_by):
+            envelope = parts.envelope
+            parts.trajectory.go_on_from(envelope.q, envelope.v, envelope.a)
         return desired
 
     def _script(self) -> None:
@@ -129,13 +132,3 @@ class Motion:
         parts.scripted.step(parts.setpoints, parts.trajectory)
         if moved and not parts.scripted.moving:
             self.state.homed = True
-
-    def _follow_envelope(self) -> None:
-        """Plan on from what was applied, towards what was wanted."""
-        envelope, trajectory, setpoints = (
-            self.parts.envelope,
-            self.parts.trajectory,
-            self.parts.setpoints,
-        )
-        trajectory.start_at(envelope.q, envelope.v, envelope.a)
-        trajectory.move_to(setpoints.state.q_target, self._blend_s)

@@ -1,5 +1,6 @@
 """Where people and the supervisor talk to a running control process: a ROUTER socket over ipc."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import zmq
 
 from runtime.clock import seconds_to_ns
 from runtime.errors import LinkError
-from runtime.messages import Event, EventKind, Mode, Request, TaskSignal
+from runtime.messages import Event, EventKind, Mode, Request, SignalSource, TaskSignal
 from runtime.wire import (
     MAX_MESSAGE_BYTES,
     Heartbeat,
@@ -27,6 +28,8 @@ from runtime.wire import (
 
 _HEARTBEAT_BUDGET_S = 1.0
 _MAX_PER_POLL = 4
+_MAX_WAITING = 64
+_PEOPLE = (SignalSource.OPERATOR, SignalSource.MARK)
 
 
 class Port(Protocol):
@@ -72,19 +75,21 @@ def endpoint(folder: Path) -> str:
 
 
 class OperatorPort:
-    """The real port. Everything is non-blocking but `wait`."""
+    """The real port. Everything is non-blocking but `wait`. `setpoint_size`: of reset targets."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, setpoint_size: int) -> None:
+        self._setpoint_size = setpoint_size
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         self._socket.setsockopt(zmq.SNDHWM, 100)
         self._socket.bind(endpoint(folder))
-        self._requests: deque[tuple[bytes, OperatorRequest]] = deque(maxlen=64)
+        self._requests: deque[tuple[bytes, OperatorRequest]] = deque()
         self._signals: list[TaskSignal] = []
         self._texts: list[str] = []
         self._asking: bytes | None = None
         self._heartbeat_ns = 0
+        self._supervisor_died = False
 
     def poll(self) -> None:
         """Take in at most a few messages, so that a flood cannot eat the tick."""
@@ -130,10 +135,14 @@ class OperatorPort:
 
     @property
     def supervisor_lost(self) -> bool:
-        """True when heartbeats had come and then stayed away for a second."""
-        if not self._heartbeat_ns:
-            return False
+        """True when it died, or when heartbeats had come and then stayed away for a second."""
+        if self._supervisor_died or not self._heartbeat_ns:
+            return self._supervisor_died
         return time.monotonic_ns() - self._heartbeat_ns > seconds_to_ns(_HEARTBEAT_BUDGET_S)
+
+    def lose_supervisor(self) -> None:
+        """The kernel says that the supervisor died. Safe in signal handlers."""
+        self._supervisor_died = True
 
     def close(self) -> None:
         """Close the socket."""
@@ -144,22 +153,51 @@ class OperatorPort:
         try:
             message = decode_message(data)
         except msgspec.MsgspecError as error:
-            self._reply(sender, OperatorReply(False, Mode.DISARMED, f"not understood: {error}"))
+            self._refuse(sender, f"not understood: {error}")
             return
         if isinstance(message, Heartbeat):
             self._heartbeat_ns = time.monotonic_ns()
         elif isinstance(message, OperatorRequest):
-            self._requests.append((sender, message))
+            self._take_request(sender, message)
         else:
             self._take_signal(sender, message)
+
+    def _take_request(self, sender: bytes, message: OperatorRequest) -> None:
+        if len(self._requests) < _MAX_WAITING or message.request is Request.STOP:
+            self._requests.append((sender, message))
+        else:
+            self._refuse(sender, f"{_MAX_WAITING} requests wait already; ask again later")
 
     def _take_signal(self, sender: bytes, message: OperatorSignal) -> None:
         said = message.text
         if message.signal is not None:
+            refusal = self._signal_refusal(message.signal)
+            if refusal:
+                self._refuse(sender, refusal)
+                return
             self._signals.append(message.signal)
             said = f"{message.signal.kind.name} {message.signal.outcome.name} {said}".strip()
         self._texts.append(f"{message.who}: {said}")
-        self._reply(sender, OperatorReply(True, Mode.DISARMED, "taken"))
+        self._reply(sender, OperatorReply(True, text="It is in the record."))
+
+    def _signal_refusal(self, signal: TaskSignal) -> str:
+        """Return why a signal cannot be taken, or nothing."""
+        if len(self._signals) >= _MAX_WAITING:
+            return f"{_MAX_WAITING} signals wait already; send it again later"
+        if signal.source not in _PEOPLE:
+            allowed = ", ".join(source.name for source in _PEOPLE)
+            return f"source {signal.source.name} is not a person's; allowed: {allowed}"
+        if len(signal.target) not in (0, self._setpoint_size):
+            return (
+                f"a target of {len(signal.target)} numbers; allowed: {self._setpoint_size}, "
+                "or none for home"
+            )
+        if not all(map(math.isfinite, signal.target)):
+            return f"target {signal.target} is not finite; give finite numbers"
+        return ""
+
+    def _refuse(self, receiver: bytes, why: str) -> None:
+        self._reply(receiver, OperatorReply(False, text=why))
 
     def _reply(self, receiver: bytes, reply: OperatorReply) -> None:
         try:

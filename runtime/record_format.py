@@ -125,8 +125,9 @@ class RecorderStatus(msgspec.Struct, frozen=True):
 class RecordHeader(msgspec.Struct, frozen=True):
     """Everything that a reader needs to understand, check and replay a record.
 
-    `config` is the config file's text; `robot` and `contract` are JSON texts; `files` maps
-    further names to texts (such as the robot's model); `layout` is Layout.table().
+    `config` is the config file's text; `robot` and `contract` are JSON texts; `link` says what
+    the link said of itself; `files` maps further names to texts (such as the robot's model);
+    `layout` is Layout.table().
     """
 
     run: str
@@ -144,6 +145,7 @@ class RecordHeader(msgspec.Struct, frozen=True):
     robot: str = ""
     contract: str = ""
     seeds: dict[str, int] = {}
+    link: dict[str, str] = {}
     files: dict[str, str] = {}
 
     def sizes(self) -> Sizes:

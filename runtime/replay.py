@@ -6,7 +6,7 @@ that recorded (same fingerprint) equal means bit for bit; elsewhere commands may
 and actions by 1e-5 of their range, decisions not at all.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from runtime.tick import ControlTick
 COMMAND_TOLERANCE_RAD = 1e-9
 ACTION_TOLERANCE_SHARE = 1e-5
 _EXAMPLES = 20
+_COMMAND = ("q_applied", "dq_applied", "command_sent", "epoch", "command_sequence", "valid_for_ns")
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,10 @@ class Replay:
         size = len(self._inputs.raw)
         for index, recorded in self._runs(result):
             self._inputs.raw[:] = recorded[:size]
-            replayed = self._again(index)
+            replayed, names = self._again(index, result)
             result.ticks += 1
             if replayed.raw != recorded:
-                self._compare(index, replayed, result)
+                self._compare(index, replayed, names, result)
         return result
 
     def policy(self, base: BasePolicy) -> ReplayResult:
@@ -116,7 +117,8 @@ class Replay:
         out = np.zeros(len(spec.names))
         ticks = self._record.scalar("tick")
         due = np.flatnonzero(self._record.scalar("policy_due")[:-1])
-        for index in due[np.diff(ticks)[due] == 1]:
+        failed = self._record.scalar("base_failed")
+        for index in due[(np.diff(ticks)[due] == 1) & (failed[due + 1] == 0)]:
             record.raw[:] = self._record.message(int(index))
             base.act(record, out)
             recorded = self._record.column("base_action")[index + 1]
@@ -165,15 +167,32 @@ class Replay:
                 "that recorded it"
             ) from None
 
-    def _again(self, index: int) -> TickRecord:
-        if self._record.scalar("step_raised")[index]:
-            return self._tick.emergency(self._inputs)
-        return self._tick.step(self._inputs)
+    def _again(self, index: int, result: ReplayResult) -> tuple[TickRecord, Collection[str]]:
+        """Run a tick as the loop did; return its record and the fields that can be compared."""
+        raised = bool(self._record.scalar("step_raised")[index])
+        before = self._tick.save() if raised else b""
+        try:
+            replayed = self._tick.step(self._inputs)
+        except Exception:
+            replayed = self._tick.emergency(self._inputs)
+        else:
+            if raised:
+                number = int(self._inputs.tick[0])
+                result.notes.append(
+                    f"tick {number} raised when it was recorded, and does not now: what broke was "
+                    "not in the inputs; only its command is compared"
+                )
+                self._tick.restore(before)
+                return self._tick.emergency(self._inputs), _COMMAND
+        return replayed, replayed.view.keys()
 
-    def _compare(self, index: int, replayed: TickRecord, result: ReplayResult) -> None:
+    def _compare(
+        self, index: int, replayed: TickRecord, names: Collection[str], result: ReplayResult
+    ) -> None:
         row = self._record.ticks[index]
         differs = False
-        for name, view in replayed.view.items():
+        for name in names:
+            view = replayed.view[name]
             recorded = row[name]
             if view.tobytes() == recorded.tobytes():
                 continue
@@ -193,7 +212,8 @@ class Replay:
         recorded: NDArray[Any],
         replayed: NDArray[Any],
     ) -> None:
-        gap = np.abs(np.asarray(recorded, float) - np.asarray(replayed, float))
+        with np.errstate(invalid="ignore"):
+            gap = np.abs(np.asarray(recorded, float) - np.asarray(replayed, float))
         largest = float(np.max(gap)) if np.isfinite(gap).all() else float("inf")
         result.largest[name] = max(result.largest.get(name, 0.0), largest)
         if len(result.examples) < _EXAMPLES:
@@ -205,4 +225,6 @@ class Replay:
 def _within(recorded: NDArray[Any], replayed: NDArray[Any], tolerance: Any) -> bool:
     """True where both are NaN or differ by at most `tolerance`."""
     same = (recorded == replayed) | (np.isnan(recorded) & np.isnan(replayed))
-    return bool((same | (np.abs(recorded - replayed) <= tolerance)).all())
+    with np.errstate(invalid="ignore"):
+        near = np.abs(recorded - replayed) <= tolerance
+    return bool((same | near).all())

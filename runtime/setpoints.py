@@ -5,6 +5,7 @@ current policy step, so that a changed sum of base and residual replaces the ste
 adding to it.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -129,6 +130,8 @@ class ToolSetpoints:
     def measure(self, q: Sequence[float]) -> None:
         """Update the measured tool pose from joint positions (rad)."""
         self.state.measured = self._kinematics.setpoint(q)
+        # the turn that is measured nearest to the one that was asked for, not half a turn's jump
+        self.state.measured[3] += _whole_turns(self.state.value[3] - self.state.measured[3])
 
     def start_at(self, q: Sequence[float]) -> None:
         """Put the set-point at the tool pose of joint positions q (rad)."""
@@ -166,6 +169,7 @@ class ToolSetpoints:
         """Move the set-point along the straight line to `goal`, at most `step` metres."""
         state = self.state
         gap = [g - v for g, v in zip(goal, state.value, strict=True)]
+        gap[3] -= _whole_turns(gap[3])
         distance = max(sum(d * d for d in gap[:3]) ** 0.5, abs(gap[3]) * _METRES_PER_RADIAN)
         arrived = not (distance > step)
         share = 1.0 if arrived else step / distance
@@ -182,6 +186,11 @@ class ToolSetpoints:
         """Return the pose above `goal`."""
         x, y, z, yaw = goal
         return [x, y, max(z, height_m), yaw]
+
+
+def _whole_turns(angle: float) -> float:
+    """Return the whole turns in `angle` (rad), so that the rest is at most half a turn."""
+    return round(angle / math.tau) * math.tau
 
 
 # turning by a radian takes as long as moving the tool by this distance

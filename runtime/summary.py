@@ -1,6 +1,5 @@
 """What a record amounts to, as plain numbers: the end table, --json and the report use it."""
 
-import math
 from typing import Any
 
 import msgspec
@@ -14,7 +13,6 @@ from runtime.records import Record
 LIMITS = tuple(limit for limit in Limit if limit)
 COUNTED = (Outcome.SUCCESS, Outcome.FAILURE, Outcome.ABORT, Outcome.TIMEOUT)
 
-_NORMAL_95 = 1.959963984540054
 _NS_PER_S = 1e9
 _NS_PER_US = 1e3
 
@@ -64,6 +62,7 @@ class FaultRow(msgspec.Struct, frozen=True):
 class Summary(msgspec.Struct, frozen=True):
     """A record in numbers.
 
+    `reset_s`: time in resets, kept apart from that of episodes.
     `success` leaves out episodes that ended UNKNOWN; aborts and time-outs count as not succeeded.
     `limited_ticks`: limit -> joint -> ticks. `limited_share`: of the ticks whose command was sent.
     `smallest_margin` (per joint) and `smallest_guard_margin` are shares of the limit that were
@@ -83,6 +82,7 @@ class Summary(msgspec.Struct, frozen=True):
     outcomes: dict[str, int]
     success: Proportion | None
     mode_s: dict[str, float]
+    reset_s: float
     faults: list[FaultRow]
     limited_ticks: dict[str, dict[str, int]]
     limited_share: float
@@ -97,13 +97,14 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 def wilson(successes: int, count: int) -> Proportion:
-    """Return the Wilson score interval at 95 %, `count` > 0 (Wilson 1927, equation for p)."""
-    share = successes / count
-    square = _NORMAL_95**2
-    centre = (share + square / (2 * count)) / (1 + square / count)
-    spread = share * (1 - share) / count + square / (4 * count**2)
-    half = _NORMAL_95 / (1 + square / count) * math.sqrt(spread)
-    return Proportion(successes, count, share, max(0.0, centre - half), min(1.0, centre + half))
+    """Return the Wilson score interval at 95 %, `count` > 0 (Wilson 1927)."""
+    # scipy takes half a second to import, which only those who ask for an interval should pay
+    from scipy.stats import binomtest
+
+    interval = binomtest(successes, count).proportion_ci(0.95, method="wilson")
+    return Proportion(
+        successes, count, successes / count, float(interval.low), float(interval.high)
+    )
 
 
 def quantiles(times_ns: NDArray[Any]) -> Quantiles:
@@ -214,6 +215,7 @@ def summary(record: Record) -> Summary:
             for mode in Mode
             if (times := np.count_nonzero(modes == mode))
         },
+        reset_s=float(np.count_nonzero(record.scalar("phase") == Phase.RESETTING)) * period_s,
         faults=fault_rows(record),
         limited_ticks=limited,
         limited_share=limited_share,

@@ -5,6 +5,7 @@ and to a person. Children run in sessions of their own, so Ctrl-C reaches the su
 which asks for an orderly stop.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ import zmq
 
 from runtime.config import RecorderConfig
 from runtime.control_process import command as control_command
+from runtime.errors import RecordError
+from runtime.lockfile import RobotLock
 from runtime.messages import Mode, Request
 from runtime.operator_port import OperatorClient
 from runtime.record_format import RecorderPlace, RecorderStatus
@@ -28,11 +31,17 @@ _BEAT_S = 0.1
 _ASK_S = 0.5
 _RESTARTS_MAX = 3
 _END_LIMIT_S = 20.0
+CONTROL_DIED = 8
+
+_Child = subprocess.Popen[bytes]
 
 
 @dataclass
 class SupervisorReport:
-    """How a run went: control's exit code, restarts of the recorder, the last status."""
+    """How a run went: its exit code, restarts of the recorder, the last status.
+
+    `exit_code` is control's own; CONTROL_DIED if a signal killed it.
+    """
 
     exit_code: int = 0
     recorder_restarts: int = 0
@@ -40,39 +49,42 @@ class SupervisorReport:
 
 
 class Supervisor:
-    """Runs one daemon to its end. `show` gets each new status for the live view."""
+    """Runs one daemon to its end. `show` gets each new status for the live view.
+
+    `lock` is the robot's: both children inherit it.
+    """
 
     def __init__(
         self,
         place: RecorderPlace,
         recorder: RecorderConfig,
         control_options: Sequence[str],
+        lock: RobotLock,
         arm: bool,
         show: Callable[[RecorderStatus], None],
     ) -> None:
         self._place = place
         self._recorder_config = recorder
         self._control_options = control_options
+        self._lock = lock
         self._arm = arm
         self._show = show
         self._stop_asked = False
         self._asked_s = 0.0
+        self._refusal = ""
+        self._recorder_given_up = False
         self._report = SupervisorReport()
 
     def run(self) -> SupervisorReport:
         """Start everything, wait for control to end, then for the recorder."""
-        client = OperatorClient(self._place.sockets)
-        status: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
-        status.setsockopt(zmq.LINGER, 0)
-        status.setsockopt(zmq.RCVHWM, 10)
-        status.setsockopt(zmq.SUBSCRIBE, b"")
-        status.connect(self._place.status_endpoint)
-        recorder = self._start(recorder_command(self._place, self._recorder_config))
-        control = self._start(control_command(self._place, self._control_options))
         before = {
             number: signal.signal(number, self._on_signal)
             for number in (signal.SIGINT, signal.SIGTERM)
         }
+        client = OperatorClient(self._place.sockets)
+        status = self._status_socket()
+        recorder = self._start(recorder_command(self._place, self._recorder_config))
+        control = self._start(self._control_command())
         try:
             while control.poll() is None:
                 self._beat(client, status)
@@ -81,21 +93,41 @@ class Supervisor:
                     control.terminate()
                     self._stop_asked = False
             self._take_status(status)
-            self._report.exit_code = control.returncode
+            self._report.exit_code = self._judge(control.returncode)
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            control.terminate()
             self._end(control)
+            # it ends once control is silent, also when control could not say goodbye
+            recorder.terminate()
             self._end(recorder)
             client.close()
             status.close()
+            for number, handler in before.items():
+                signal.signal(number, handler)
         return self._report
+
+    def _status_socket(self) -> "zmq.Socket[bytes]":
+        status: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+        status.setsockopt(zmq.LINGER, 0)
+        status.setsockopt(zmq.RCVHWM, 10)
+        status.setsockopt(zmq.SUBSCRIBE, b"")
+        status.connect(self._place.status_endpoint)
+        return status
+
+    def _control_command(self) -> list[str]:
+        ours = ["--parent", str(os.getpid()), "--lock-fd", str(self._lock.fd)]
+        return control_command(self._place, [*self._control_options, *ours])
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stop_asked = True
 
-    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
+    def _start(self, command: list[str]) -> _Child:
+        return subprocess.Popen(
+            command,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(self._lock.fd,),
+        )
 
     def _beat(self, client: OperatorClient, status: "zmq.Socket[bytes]") -> None:
         client.heartbeat()
@@ -106,6 +138,9 @@ class Supervisor:
         reply = client.receive()
         if reply is not None and reply.mode not in (Mode.DISARMED, Mode.READY):
             self._arm = False
+        if reply is not None and not reply.accepted and reply.text != self._refusal:
+            self._refusal = reply.text
+            _say(f"not armed: {reply.text}")
         if status.poll(round(_BEAT_S * 1e3)):
             self._take_status(status)
 
@@ -115,16 +150,36 @@ class Supervisor:
             self._report.status = latest
             self._show(latest)
 
-    def _keep_recorder(self, recorder: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
-        """Restart a recorder that died; control keeps what it had not acknowledged."""
-        if not recorder.poll() or self._report.recorder_restarts >= _RESTARTS_MAX:
+    def _keep_recorder(self, recorder: _Child) -> _Child:
+        """Restart a recorder that died; control keeps what it had not acknowledged.
+
+        One that cannot write would fail again: then the run ends, for nothing moves unrecorded.
+        """
+        code = recorder.poll()
+        if not code or self._recorder_given_up:
+            return recorder
+        if code == RecordError.exit_code or self._report.recorder_restarts >= _RESTARTS_MAX:
+            self._recorder_given_up = True
+            self._stop_asked = True
+            _say(f"the recorder {_ended(code)} and is not started again: the robot is stopped")
             return recorder
         self._report.recorder_restarts += 1
-        sys.stderr.write(f"the recorder ended with code {recorder.returncode}; starting another\n")
+        _say(f"the recorder {_ended(code)}; starting another")
         return self._start(recorder_command(self._place, self._recorder_config))
 
     @staticmethod
-    def _end(child: subprocess.Popen[bytes]) -> None:
+    def _judge(returncode: int) -> int:
+        """Return the run's exit code; say what a control process that was killed cannot say."""
+        if returncode >= 0:
+            return returncode
+        _say(
+            f"error: the control process {_ended(returncode)} and is not started again: the "
+            "device's watchdog holds the robot; look at it before you start anew"
+        )
+        return CONTROL_DIED
+
+    @staticmethod
+    def _end(child: _Child) -> None:
         """Wait for a child to end by itself; then ask; then insist."""
         try:
             child.wait(_END_LIMIT_S)
@@ -135,3 +190,17 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+
+
+def _ended(code: int) -> str:
+    if code >= 0:
+        return f"ended with code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(sentence + "\n")
+    sys.stderr.flush()

@@ -17,15 +17,16 @@ from runtime.fault_tracker import FaultTracker, TrackerState
 from runtime.faults import Fault, Response, Row
 from runtime.kinematics import Kinematics
 from runtime.messages import (
-    Limit,
     Mode,
+    Outcome,
     Request,
+    SignalSource,
     Sizes,
     TickInputs,
     TickRecord,
     new_record,
 )
-from runtime.modes import ACTIVE, ARMED, COMMANDING, ModeFacts, next_mode
+from runtime.modes import ACTIVE, COMMANDING, ModeFacts, next_mode, rearms
 from runtime.monitors import MonitorLimits, Monitors, MonitorState, all_finite
 from runtime.motion import Motion, MotionParts, MotionState
 from runtime.policy_contract import StartEnvelope
@@ -49,9 +50,14 @@ class TickSettings:
 
 
 class TickState(msgspec.Struct):
-    """The tick's own memory, beside that of its parts."""
+    """The tick's own memory, beside that of its parts.
+
+    `following`: the robot was armed and follows our reference; a stop that comes before the robot
+    was armed latches without a command.
+    """
 
     mode: Mode = Mode.DISARMED
+    following: bool = False
     epoch: int = 0
     limited: bool = False
     in_charge_since_ns: int = 0
@@ -92,11 +98,20 @@ class ControlTick:
         self._motion = Motion(parts, settings.sizes.action, settings.blend_s)
         self._facts = ModeFacts()
         self._tau_estimate_nm = [0.0] * settings.sizes.joints
+        self._drives = [
+            (joint.stiffness_nm_rad, joint.damping_nm_s_rad) for joint in settings.robot.joints
+        ]
+        self._no_tau_nm = [0.0] * settings.sizes.joints
         self._authority = [0.0] * settings.sizes.action
         self.state = TickState()
         self.record = new_record(settings.sizes)
         self.certificate: Certificate | None = None
         self.notes: list[str] = []
+
+    @property
+    def motion(self) -> Motion:
+        """What moves the reference; fault injection puts itself between its parts."""
+        return self._motion
 
     def step(self, inputs: TickInputs) -> TickRecord:
         """Run one tick. The record is reused: copy it if it must outlive the next step.
@@ -104,21 +119,20 @@ class ControlTick:
         After it `certificate` is the command to send, or None while nothing may be commanded.
         """
         record = self.record
-        record.raw[: len(inputs.raw)] = inputs.raw
         self.certificate = None
+        record.raw[: len(inputs.raw)] = inputs.raw
         self.notes.clear()
         conditions = self._monitors.look(inputs) | self._measure(record)
-        decision = self._episodes.update(
-            inputs, self._monitors.state.groups, self.state.mode in ARMED
-        )
+        decision = self._episodes.update(inputs, self._monitors.fresh_groups, self.state.mode)
         conditions |= self._policy_conditions(inputs, decision)
         request = Request(int(inputs.request[0]))
-        now_ns = int(inputs.now_ns[0])
-        response = self._tracker.update(conditions, now_ns, request is Request.REARM)
+        self._see_facts(inputs, request)
+        rearm = rearms(self.state.mode, request, self._facts)
+        response = self._tracker.update(conditions, int(inputs.now_ns[0]), rearm)
         record.request_refused[0] = self._change_mode(request, response, inputs)
-        self._move(inputs, decision, response)
+        self._move(inputs, decision, conditions)
         self._write(record, conditions, response, decision)
-        if self.state.mode in COMMANDING:
+        if self.state.following:
             self._certify(record)
         self._write_command(record)
         return record
@@ -129,7 +143,7 @@ class ControlTick:
         record.raw[: len(inputs.raw)] = inputs.raw
         record.step_raised[0] = True
         parts = self._motion.parts
-        if self.state.mode in COMMANDING:
+        if self.state.following:
             if self.certificate is None:
                 parts.envelope.emergency()
                 self._certify(record)
@@ -137,7 +151,12 @@ class ControlTick:
             parts.scripted.cancel()
             record.q_desired[:] = parts.envelope.q
         self._write_reference(record)
+        # what the last good tick decided is not said twice
+        record.mode[0] = self.state.mode
+        record.outcome[0] = Outcome.NONE
+        record.outcome_source[0] = SignalSource.NONE
         record.policy_due[0] = False
+        record.request_refused[0] = bool(inputs.request[0])
         self._write_command(record)
         return record
 
@@ -159,17 +178,17 @@ class ControlTick:
         record.setpoint_measured[:] = parts.setpoints.state.measured
         record.tool_position_in_base_m[:] = position
         record.tool_speed_m_s[0] = speed
-        commanding = self.state.mode in COMMANDING
-        applied = parts.envelope.q if commanding else seen.q
+        following = self.state.following
+        applied = parts.envelope.q if following else seen.q
         self._tau_estimate_nm = [
-            joint.stiffness_nm_rad * (target - q) - joint.damping_nm_s_rad * dq
-            for joint, target, q, dq in zip(
-                self._settings.robot.joints, applied, seen.q, seen.dq, strict=True
+            stiffness * (target - q) - damping * dq
+            for (stiffness, damping), target, q, dq in zip(
+                self._drives, applied, seen.q, seen.dq, strict=True
             )
         ]
         margins = self._guards.margins(self._tau_estimate_nm, applied, seen.q, speed, position)
         record.guard_margin[:] = margins
-        if not commanding:
+        if not following:
             return 0
         conditions = 1 << Fault.ENVELOPE_LIMITED if self.state.limited else 0
         for fault, margin in zip(_GUARD_FAULTS, margins, strict=True):
@@ -179,7 +198,8 @@ class ControlTick:
 
     def _policy_conditions(self, inputs: TickInputs, decision: EpisodeDecision) -> int:
         if decision.began:
-            refusal = self._start_refusal()
+            settings = self._settings
+            refusal = self._monitors.start_refusal(settings.robot.joint_names, settings.start)
             if refusal:
                 self.notes.append(refusal)
                 self._episodes.abort(decision)
@@ -188,34 +208,15 @@ class ControlTick:
             return self._monitors.base(inputs, self.state.in_charge_since_ns)
         return 0
 
-    def _start_refusal(self) -> str:
-        """Return why the policy may not take over from here, or nothing."""
-        seen, start = self._monitors.state, self._settings.start
-        for index, name in enumerate(self._settings.robot.joint_names):
-            low, high = start.position_min_rad[index], start.position_max_rad[index]
-            if not (low <= seen.q[index] <= high):
-                return (
-                    f"hand-over refused: {name} is at {seen.q[index]:.4f} rad, the policy's start "
-                    f"envelope is [{low:.4f}, {high:.4f}] rad"
-                )
-            speed = start.speed_max_rad_s[index]
-            if not (abs(seen.dq[index]) <= speed):
-                return (
-                    f"hand-over refused: {name} moves at {seen.dq[index]:.4f} rad/s, the policy's "
-                    f"start envelope allows {speed:.4f} rad/s"
-                )
-        return ""
-
     # -- judge --------------------------------------------------------------------------------
 
-    def _change_mode(self, request: Request, response: Response, inputs: TickInputs) -> bool:
-        seen, state, facts = self._monitors.state, self.state, self._facts
+    def _see_facts(self, inputs: TickInputs, request: Request) -> None:
+        seen, facts = self._monitors.state, self._facts
         envelope = self._motion.parts.envelope
         rest_speed = self._settings.robot.rest_speed_max_rad_s
-        measured_rest = all(abs(dq) <= rest_speed for dq in seen.dq)
-        commanding = state.mode in COMMANDING
+        measured_rest = max(map(abs, seen.dq)) <= rest_speed
         facts.preflight_ok = bool(inputs.preflight_ok[0])
-        facts.at_rest = measured_rest and (envelope.at_rest or not commanding)
+        facts.at_rest = measured_rest and (envelope.at_rest or not self.state.following)
         facts.running = self._episodes.running
         facts.can_start = True
         if request is Request.ARM:
@@ -223,30 +224,40 @@ class ControlTick:
             facts.can_start = not refusal
             if refusal:
                 self.notes.append(f"arm refused: {refusal}")
-        new, refused = next_mode(state.mode, request, response, facts)
+
+    def _change_mode(self, request: Request, response: Response, inputs: TickInputs) -> bool:
+        mode = self.state.mode
+        new, refused = next_mode(mode, request, response, self._facts)
         if refused:
-            self.notes.append(f"request {request.name} refused in mode {state.mode.name}")
-        if new is not state.mode:
+            self.notes.append(f"request {request.name} refused in mode {mode.name}")
+        if new is not mode:
             self._enter(new, int(inputs.now_ns[0]))
         return refused
 
     def _enter(self, new: Mode, now_ns: int) -> None:
-        """Change the mode; what came before an epoch is never executed after it."""
-        if new in ACTIVE:
-            self.state.in_charge_since_ns = now_ns
-        old, self.state.mode = self.state.mode, new
-        if new is Mode.STOPPED or old is Mode.STOPPED or old is Mode.READY:
-            self.state.epoch += 1
+        """Change the mode; what came before an epoch is never executed after it.
+
+        The mode itself changes last: if a hand-over raises, nobody has taken over.
+        """
+        state, old = self.state, self.state.mode
         if new is Mode.HOMING and old is Mode.READY:
             self._motion.arm(self._monitors.state.q)
-        elif new in COMMANDING and old in COMMANDING:
+            state.following = True
+        elif new not in COMMANDING:
+            state.following = False
+        elif state.following:
             self._motion.hand_over(old, new)
+        if new in ACTIVE and old not in ACTIVE:
+            state.in_charge_since_ns = now_ns
+        if new is Mode.STOPPED or old is Mode.STOPPED or old is Mode.READY:
+            state.epoch += 1
+        state.mode = new
 
     # -- move ---------------------------------------------------------------------------------
 
-    def _move(self, inputs: TickInputs, decision: EpisodeDecision, response: Response) -> None:
+    def _move(self, inputs: TickInputs, decision: EpisodeDecision, conditions: int) -> None:
         mode, motion = self.state.mode, self._motion
-        if mode not in COMMANDING:
+        if not self.state.following:
             self.record.q_desired[:] = self._monitors.state.q
             return
         if decision.reset_target is not None and mode is Mode.HOMING:
@@ -257,8 +268,9 @@ class ControlTick:
         fresh = int(inputs.base_observed_ns[0]) >= self.state.in_charge_since_ns
         if mode in ACTIVE and self._episodes.running and fresh:
             self._act(inputs, int(inputs.base_sequence[0]))
-        desired = motion.step(mode, self._monitors.state.q, self._tau_estimate_nm)
-        self.record.q_desired[:] = desired
+        # nobody relaxes towards where the arm was seen last, only towards where it is
+        tau_nm = self._no_tau_nm if conditions & _ARM_UNSEEN else self._tau_estimate_nm
+        self.record.q_desired[:] = motion.step(mode, self._monitors.state.q, tau_nm)
         envelope = motion.parts.envelope
         at_rest = envelope.at_rest and self._facts.at_rest
         moving = motion.moving or mode is not Mode.HOMING
@@ -312,13 +324,13 @@ class ControlTick:
         envelope = parts.envelope
         record.setpoint[:] = parts.setpoints.state.value
         record.tau_estimate[:] = self._tau_estimate_nm
-        if self.state.mode in COMMANDING:
+        if self.state.following:
             record.q_applied[:] = envelope.q
             record.dq_applied[:] = envelope.v
             record.ddq_applied[:] = envelope.a
             record.limited_by[:] = envelope.limited_by
             record.margin[:] = envelope.margin
-            self.state.limited = any(limit != Limit.NONE for limit in envelope.limited_by)
+            self.state.limited = any(envelope.limited_by)
         else:
             record.q_applied[:] = self._monitors.state.q
             record.dq_applied[:] = 0.0
@@ -366,6 +378,7 @@ class ControlTick:
     def restore(self, data: bytes) -> None:
         """Take up a state that `save` returned."""
         saved = msgspec.msgpack.decode(data, type=Saved)
+        self.certificate = None
         parts = self._motion.parts
         self.state = saved.tick
         self._tracker.state = saved.tracker
@@ -379,6 +392,7 @@ class ControlTick:
         parts.envelope.restore(saved.envelope)
 
 
+_ARM_UNSEEN = 1 << Fault.JOINTS_STALE | 1 << Fault.LINK_LOST | 1 << Fault.OBSERVATION_NOT_FINITE
 # one for each of messages.GUARDS
 _GUARD_FAULTS = (
     Fault.TORQUE_GUARD,

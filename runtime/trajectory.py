@@ -60,9 +60,22 @@ class Trajectory:
         state.target = list(q)
         self._plan()
 
+    def go_on_from(
+        self, q: Sequence[float], dq: Sequence[float], ddq: Sequence[float]
+    ) -> None:
+        """Take over a reference as `start_at` does, and plan on to the same target at the same
+        pace."""
+        target, duration_s, speed_share = (
+            self.state.target,
+            self.state.duration_s,
+            self.state.speed_share,
+        )
+        self.start_at(q, dq, ddq)
+        self.move_to(target, duration_s, speed_share)
+
     def move_to(self, target: Sequence[float], duration_s: float, speed_share: float = 1.0) -> None:
         """Replan from the present point of the curve to rest at `target` (rad), in no less than
-        `duration_s`, at `speed_share` of the velocity and acceleration limits."""
+        `duration_s`, at `speed_share` of the velocity limits."""
         state = self.state
         if state.ticks:
             state.q, state.dq, state.ddq = self._curve.at_time(state.ticks * self._dt_s)

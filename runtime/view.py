@@ -76,6 +76,7 @@ def end_table(numbers: Summary) -> Group:
         )
     facts.add_row("outcomes", _listed(numbers.outcomes))
     facts.add_row("time", f"{numbers.duration_s:.1f} s on the robot's clock, {numbers.ticks} ticks")
+    facts.add_row("resets", f"{numbers.reset_s:.1f} s, kept apart from the episodes' time")
     facts.add_row("modes", ", ".join(f"{k} {v:.1f} s" for k, v in numbers.mode_s.items()))
     faults = {f"{row.fault} ({row.response})": row.times for row in numbers.faults}
     facts.add_row("faults", _listed(faults) or "none")

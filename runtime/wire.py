@@ -27,10 +27,10 @@ class OperatorSignal(msgspec.Struct, frozen=True, tag="signal"):
 
 
 class OperatorReply(msgspec.Struct, frozen=True):
-    """What became of a message."""
+    """What became of a message. `mode`: after a request; a signal is judged by a later tick."""
 
     accepted: bool
-    mode: Mode
+    mode: Mode | None = None
     text: str = ""
 
 

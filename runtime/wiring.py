@@ -20,7 +20,14 @@ from runtime.errors import ConfigError, LinkError
 from runtime.fallback import Fallback
 from runtime.faults import tighten
 from runtime.fingerprint import fingerprint
-from runtime.interfaces import BasePolicy, Link, LinkFactory, RecordSink, ResidualPolicy
+from runtime.interfaces import (
+    BasePolicy,
+    Link,
+    LinkDescription,
+    LinkFactory,
+    RecordSink,
+    ResidualPolicy,
+)
 from runtime.kinematics import DifferentialIk, Kinematics
 from runtime.loop import ControlLoop, LoopParts
 from runtime.messages import GroupSize, Outcome, Phase, Sizes, tick_layout
@@ -170,7 +177,11 @@ def build_tick(deployment: Deployment, contract: PolicyInterface) -> ControlTick
         command_valid_ns=seconds_to_ns(control.command_valid_s),
     )
     episodes = EpisodeManager(
-        config.episode.steps, per_step, config.episode.settle_s, _predicates(config)
+        config.episode.steps,
+        per_step,
+        config.episode.settle_s,
+        _predicates(config),
+        by_person=config.episode.reset == "person",
     )
     return ControlTick(settings, parts, episodes, Guards(robot, config.guards), kinematics)
 
@@ -313,7 +324,7 @@ def record_header(
     contract: PolicyInterface,
     run: str,
     clock: str,
-    seeds: dict[str, int],
+    link: LinkDescription,
 ) -> RecordHeader:
     """Return everything that a reader needs to understand and replay the run, files included."""
     sizes = sizes_for(deployment, contract)
@@ -332,7 +343,8 @@ def record_header(
         config=deployment.config_file.read_text(encoding="utf-8"),
         robot=deployment.robot.model_dump_json(),
         contract=contract.model_dump_json(),
-        seeds=seeds,
+        seeds=dict(link.seeds),
+        link={"robot": link.robot, "simulated": str(link.simulated), **link.facts},
         files={
             MODEL_FILE: deployment.model_file.read_text(encoding="utf-8"),
             BASE_FILE: base64.b64encode(deployment.base_file.read_bytes()).decode(),

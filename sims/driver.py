@@ -97,7 +97,7 @@ class EpisodeDriver:
         if not self._moved:
             self._move_block_when_clear(now_ns)
         elif self._at_start() and self._rested(_REST_READY_S):
-            self._plant.tare()
+            self._plant.wrist.tare()
             self._stage = _Stage.RUNNING
             self._judged = False
             self._began_ns = now_ns

@@ -94,5 +94,5 @@ class ScriptedExpert:
         off = max(math.hypot(missing[0], missing[1]), turned)
         if missing[2] > _IN_HOLE_M:
             return _BOTTOM_M
-        share = (off - _ALIGNED_M) / (_MISALIGNED_M - _ALIGNED_M)
+        share = float(off - _ALIGNED_M) / (_MISALIGNED_M - _ALIGNED_M)
         return _BOTTOM_M + (_HOVER_M - _BOTTOM_M) * min(1.0, max(0.0, share))

@@ -50,6 +50,8 @@ class SimulatedLink:
             groups=GROUPS,
             simulated=True,
             lockstep=self.lockstep,
+            seeds={"sim": self.plant.config.seed},
+            facts={"field": self.plant.config.field},
         )
 
     def read(self, inputs: TickInputs) -> None:
@@ -124,7 +126,16 @@ class RealtimeLink(SimulatedLink):
         super().__init__(plant, robot, episode_s, clock)
         self._simulated_until_ns = clock.now_ns()
         self._catch_up_ns = seconds_to_ns(plant.config.catch_up_s)
+        self._begun = False
         self.dropped_periods = 0
+
+    def read(self, inputs: TickInputs) -> None:
+        """Put the newest samples into `inputs`; real time begins with the first call."""
+        if not self._begun:
+            self._begun = True
+            self._simulated_until_ns = self._received_ns = self._clock.now_ns()
+            self._task_received_ns = self._received_ns
+        super().read(inputs)
 
     def write(self, certified: CertifiedCommand | None) -> None:
         """Send a command and simulate the periods that passed since the last call.

@@ -4,6 +4,7 @@ One `step` is one servo period. The device clock starts at 0 and knows nothing o
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from sims.config import SimConfig, servo_period_ns, substeps
 from sims.device import CommandReceiver
 from sims.peg_scene import build_model
 from sims.perception import Perception
+from sims.wrist_sensor import WristSensor
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,7 @@ class Pose:
 class Plant:
     """Robot, peg and block. `q`, `dq` (rad, rad/s) and `tau` (N m) are what the robot measures.
 
-    `tau` is the drives' torque beyond gravity compensation. `force` (N, base frame) is what the
-    surroundings do to the tool: the wrist sensor's reading, low-pass filtered, minus the tare.
-    `force_delay_s` says by how much the filter delays it.
+    `tau` is the drives' torque beyond gravity compensation.
     """
 
     def __init__(self, mjcf: Path, robot: RobotSpec, config: SimConfig, servo_hz: float) -> None:
@@ -58,6 +58,7 @@ class Plant:
         self._q: Floats = self.data.qpos
         self._dq: Floats = self.data.qvel
         self._tau: Floats = self.data.actuator_force
+        self._tool = int(self.model.site_bodyid[self.model.site(robot.tool.site).id])
         self._mocap = int(self.model.body("block").mocapid[0])
         self.device = CommandReceiver(start, self.period_ns, field.action_latency_s)
         self.perception = Perception(field, config.perception_hz)
@@ -65,26 +66,14 @@ class Plant:
         site = self.model.site(robot.tool.site).id
         self._tip = self.data.site_xpos[site]
         self._rotation = self.data.site_xmat[site].reshape(3, 3)
-        self._wrist_rotation = self.data.site_xmat[self.model.site("wrist").id].reshape(3, 3)
-        self._wrist_force = self.data.sensor("wrist_force").data
-        self._noise = np.random.default_rng((config.seed, 2))
-        self._noise_std_n = field.force_noise_n
-        # two one-pole low-passes in a row; each delays slow signals by its time constant
-        time_constant_s = 1 / (2 * math.pi * config.force_cutoff_hz)
-        self._smoothing = 1 - math.exp(-config.physics_step_s / time_constant_s)
-        self.force_delay_s = 2 * time_constant_s
-        self.raw_force = np.zeros(3)
-        self._stage = np.zeros(3)
-        self._filtered = np.zeros(3)
-        self._tare = np.zeros(3)
-        self.force = np.zeros(3)
+        self.wrist = WristSensor(
+            self.model, self.data, config.force_cutoff_hz, field.force_noise_n, (config.seed, 2)
+        )
 
         center = config.task.hole_center_m
         self.move_block(Pose(*center, 0.0))
         mujoco.mj_forward(self.model, self.data)
-        self._read_force()
-        self._stage[:] = self._filtered[:] = self.raw_force
-        self.tare()
+        self.wrist.start()
         self.perception.begin_episode((config.seed, 0), self.now_ns)
         self.perception.step(self._hole_array, self.now_ns)
 
@@ -104,6 +93,11 @@ class Plant:
         return self._tau
 
     @property
+    def force(self) -> Floats:
+        """What the surroundings do to the tool (N, base frame), as the wrist sensor says."""
+        return self.wrist.force
+
+    @property
     def hole(self) -> Pose:
         """The true pose of the lip's centre."""
         return self._hole
@@ -121,12 +115,8 @@ class Plant:
         self.data.ctrl[:] = self.device.next_target(self.now_ns)
         for _ in range(self._substeps):
             mujoco.mj_step(self.model, self.data)
-            self._read_force()
-            self._stage += self._smoothing * (self.raw_force - self._stage)
-            self._filtered += self._smoothing * (self._stage - self._filtered)
-        np.subtract(self._filtered, self._tare, out=self.force)
-        if self._noise_std_n > 0:
-            self.force += self._noise.standard_normal(3) * self._noise_std_n
+            self.wrist.filter()
+        self.wrist.sample()
         self.now_ns += self.period_ns
         self.sequence += 1
         self.perception.step(self._hole_array, self.now_ns)
@@ -135,14 +125,9 @@ class Plant:
         """Let the device's clock run without physics, for time that nobody simulated."""
         self.now_ns += periods * self.period_ns
 
-    def _read_force(self) -> None:
-        # the sensor gives what the flange does to the tool; the surroundings do the opposite
-        np.dot(self._wrist_rotation, self._wrist_force, out=self.raw_force)
-        np.negative(self.raw_force, out=self.raw_force)
-
-    def tare(self) -> None:
-        """Take the present filtered force as zero."""
-        self._tare[:] = self._filtered
+    def push(self, force_n: Sequence[float]) -> None:
+        """Push the tool with a constant force (N, base frame) until the next call; zeros end it."""
+        self.data.xfrc_applied[self._tool, :3] = force_n
 
     def move_block(self, pose: Pose) -> None:
         """Put the block somewhere else; the caller sees to it that the peg is clear of it."""

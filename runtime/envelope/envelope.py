@@ -53,7 +53,7 @@ class Envelope:
     @property
     def at_rest(self) -> bool:
         """True when the reference neither moves nor accelerates; False before the first rest."""
-        return bool(self._current) and all(r.v == 0.0 and r.a == 0.0 for r in self._current)
+        return bool(self._current) and not any(self.v) and not any(self.a)
 
     def refusal(self, q: Iterable[float]) -> str:
         """Return why the reference cannot rest at `q` (rad, one per joint): a sentence that names
@@ -90,7 +90,8 @@ class Envelope:
         triples = zip(self._joints, self._issued, desired, strict=True)
         self.finite = all(map(math.isfinite, desired))
         if self.finite:
-            moved = tuple(joint.admit(last, value) for joint, last, value in triples)
+            # a list first: a tuple built from a generator takes longer
+            moved = tuple([joint.admit(last, value) for joint, last, value in triples])
         else:
             moved = tuple(
                 joint.brake(last, 0 if math.isfinite(value) else int(Limit.FINITE))
@@ -176,11 +177,12 @@ class Envelope:
         self._current = current
         # zeros before the first rest: the lists always have the robot's width
         shown = current or (_NOWHERE,) * len(self._joints)
-        self.q = [r.q for r in shown]
-        self.v = [r.v for r in shown]
-        self.a = [r.a for r in shown]
-        self.limited_by = [r.limited_by for r in shown]
-        self.margin = [r.margin for r in shown]
+        q, v, a, _, limited_by, margin = zip(*shown, strict=True)
+        self.q: list[float] = list(q)
+        self.v: list[float] = list(v)
+        self.a: list[float] = list(a)
+        self.limited_by: list[int] = list(limited_by)
+        self.margin: list[float] = list(margin)
 
     def _require_rest(self) -> None:
         if not self._issued:

@@ -6,7 +6,7 @@ not finite, which counts as past.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from runtime.robot_spec import RobotSpec
@@ -93,24 +93,16 @@ class Guards:
         torque = zip(tau_estimate_nm, self._torque_max_nm, strict=True)
         joints = zip(q_commanded, q, strict=True)
         place = zip(tool_position_in_base_m, self._walls, strict=True)
+        limit = self._tracking_max_rad
         return GuardMargins(
-            torque=_smallest(_left(tau, limit) for tau, limit in torque),
-            tracking=_smallest(_left(to - at, self._tracking_max_rad) for to, at in joints),
-            tool_speed=_smallest([_left(tool_speed_m_s, self._speed_max_m_s)]),
-            workspace=_smallest(_left(at - middle, half) for at, (middle, half) in place),
+            torque=_left([abs(tau) / most for tau, most in torque]),
+            tracking=_left([abs(to - at) / limit for to, at in joints]),
+            tool_speed=_left([abs(tool_speed_m_s) / self._speed_max_m_s]),
+            workspace=_left([abs(at - middle) / half for at, (middle, half) in place]),
         )
 
 
-def _left(value: float, limit: float) -> float:
-    """Return the share of `limit` that `value` leaves."""
-    return 1.0 - abs(float(value)) / limit
-
-
-def _smallest(margins: Iterable[float]) -> float:
-    """Return the smallest margin; -inf as soon as one of them is NaN, which `min` may skip."""
-    smallest = 1.0
-    for margin in margins:
-        if not (margin >= -math.inf):
-            return -math.inf
-        smallest = min(smallest, margin)
-    return smallest
+def _left(used: list[float]) -> float:
+    """Return what the largest used share leaves; -inf if one is NaN, which `max` may skip."""
+    # a sum is NaN if anything in it is; shares are not negative, so infinities cannot cancel
+    return 1.0 - float(max(used)) if sum(used) <= math.inf else -math.inf

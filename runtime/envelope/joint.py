@@ -85,7 +85,9 @@ class JointAdmission:
     def admit(self, last: Reference, q_desired: float) -> Reference:
         """Return the reference one tick after `last`: at `q_desired` (finite, rad) bit for bit if
         that is inside every invariant, else limited."""
-        q = min(max(q_desired, self._q_min), self._q_max)
+        q = q_desired
+        if not (self._q_min <= q <= self._q_max):
+            q = min(max(q, self._q_min), self._q_max)
         v = (q - last.q) / self._dt
         a = (v - last.v) / self._dt
         if abs(a - last.a) <= self._h and abs(a) <= self._a_max:
@@ -179,11 +181,7 @@ class JointAdmission:
         )
 
     def _reference(self, a_last: float, plan: StopPlan, limited_by: int) -> Reference:
-        margin = min(
-            (self._q_max - plan.q_high) / self._half_range,
-            (plan.q_low - self._q_min) / self._half_range,
-            1.0 - abs(plan.v) / self._v_max,
-            1.0 - abs(plan.a) / self._a_max,
-            1.0 - abs(plan.a - a_last) / self._h,
-        )
-        return Reference(plan.q, plan.v, plan.a, plan.a_next, limited_by, max(0.0, margin))
+        q, v, a, q_low, q_high, _, _, a_next = plan
+        room = min(self._q_max - q_high, q_low - self._q_min) / self._half_range
+        used = max(abs(v) / self._v_max, abs(a) / self._a_max, abs(a - a_last) / self._h)
+        return Reference(q, v, a, a_next, limited_by, max(0.0, min(room, 1.0 - used)))

@@ -140,7 +140,7 @@ class JointStop:
         """Return the stop's length and its first alpha', in units, for a joint that is on the
         braking curve, can reach it from here by ramping down, or starts at w < 0 < alpha."""
         ramp, w_after = self._ramp(w, alpha)
-        length = _moved(ramp, w, alpha)
+        length = _moved(ramp, w, alpha) if ramp else 0.0
         hold = 0
         if w_after > self._hold_above:
             hold = ceil((w_after - self._hold_above) / self._a_units)

@@ -19,12 +19,12 @@ GROUPS = (GroupSize("task", 2),)
 class PlanarLink:
     """The arm waits for every command (lockstep), or goes on with CLOCK_MONOTONIC.
 
+    In lockstep `write` simulates one servo period. In real time `read` simulates what passed since
+    the last call: an arm of its own goes on whether or not it is commanded.
     Group `task`: the goal's x and y in base (m).
     """
 
-    def __init__(
-        self, plant: Plant, robot: RobotSpec, episode_s: float, *, lockstep: bool
-    ) -> None:
+    def __init__(self, plant: Plant, robot: RobotSpec, episode_s: float, *, lockstep: bool) -> None:
         self.plant = plant
         self._driver = ReachDriver(plant, episode_s)
         self._robot = robot
@@ -49,10 +49,13 @@ class PlanarLink:
             groups=GROUPS,
             simulated=True,
             lockstep=self._simulated is not None,
+            seeds={"sim": self.plant.sim.seed},
         )
 
     def read(self, inputs: TickInputs) -> None:
         """Put the newest sample of each group into `inputs`."""
+        if self._simulated is None:
+            self._simulate(self._periods_passed())
         plant = self.plant
         inputs.q[:] = plant.q
         inputs.dq[:] = plant.dq
@@ -69,7 +72,7 @@ class PlanarLink:
         return signals
 
     def write(self, certified: CertifiedCommand | None) -> None:
-        """Hand a command to the device and simulate the time that passes.
+        """Hand a command to the device; in lockstep, simulate the period that it is for.
 
         Raises:
             LinkError: the link is closed, or the certificate is not the envelope's.
@@ -83,29 +86,31 @@ class PlanarLink:
                     "the envelope's certificate, or None"
                 )
             self.plant.device.accept(certified.command, self.plant.now_ns)
-        for _ in range(self._periods()):
-            self.plant.step()
-            self._signals.extend(self._driver.step())
-            self._received_ns = self._clock.now_ns()
+        if self._simulated is not None:
+            self._simulated.advance(self.plant.period_ns)
+            self._simulate(1)
 
     def close(self) -> None:
         """Let go of the arm."""
         self._open = False
 
-    def _periods(self) -> int:
+    def _simulate(self, periods: int) -> None:
+        for _ in range(periods):
+            self.plant.step()
+            self._signals.extend(self._driver.step())
+        if periods:
+            self._received_ns = self._clock.now_ns()
+
+    def _periods_passed(self) -> int:
         """Return how many servo periods to simulate now, and move the time up to which it is."""
-        period_ns = self.plant.period_ns
-        if self._simulated is not None:
-            self._simulated.advance(period_ns)
-            return 1
-        now_ns = self._clock.now_ns()
+        period_ns, now_ns = self.plant.period_ns, self._clock.now_ns()
         if self._until_ns is None or now_ns - self._until_ns > self._catch_up_ns:
             # the first call sets the phase; after a long pause the lost time stays lost
             self._until_ns = now_ns - period_ns
         # half a period of tolerance: a little early or late still is one period
         periods = (now_ns - self._until_ns + period_ns // 2) // period_ns
         self._until_ns += periods * period_ns
-        return int(periods)
+        return periods
 
 
 def open_link(

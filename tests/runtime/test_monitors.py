@@ -1,0 +1,230 @@
+"""What each tick watches, at the boundary values, in a layout of no particular robot."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from runtime.faults import Fault
+from runtime.messages import GroupSize, Request, Sizes, TickInputs, new_inputs
+from runtime.monitors import MonitorLimits, Monitors
+from runtime.policy_contract import StartEnvelope
+
+SIZES = Sizes(joints=3, action=2, setpoint=3, groups=(GroupSize("force", 2), GroupSize("task", 1)))
+LIMITS = MonitorLimits(
+    groups_ns=(10, 20, 30), link_lost_ns=100, base_max_age_ns=50, missed_per_s=4, servo_hz=8.0
+)
+NOW = 1000
+
+
+def healthy() -> TickInputs:
+    inputs = new_inputs(SIZES)
+    inputs.now_ns[0] = NOW
+    inputs.group_sequence[:] = 7
+    inputs.group_received_ns[:] = NOW
+    inputs.link_received_ns[0] = NOW
+    return inputs
+
+
+def seen(mask: int) -> set[str]:
+    return {fault.name for fault in Fault if mask >> fault & 1}
+
+
+def look(change: Callable[[TickInputs], Any]) -> set[str]:
+    inputs = healthy()
+    change(inputs)
+    return seen(Monitors(SIZES, LIMITS).look(inputs))
+
+
+def test_a_healthy_tick_has_no_condition() -> None:
+    assert look(lambda inputs: None) == set()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    ("field", "index"),
+    [(f, i) for f in ("q", "dq", "tau") for i in range(3)]
+    + [("observation_force", 0), ("observation_force", 1), ("observation_task", 0)],
+)
+def test_a_value_that_is_not_finite_is_seen_wherever_it_is(
+    field: str, index: int, value: float
+) -> None:
+    monitors, inputs = Monitors(SIZES, LIMITS), healthy()
+    inputs.q[:] = 0.5
+    inputs.view["observation_force"][:] = 2.0
+    inputs.view["observation_task"][:] = 3.0
+    assert monitors.look(inputs) == 0
+    kept = (list(monitors.state.q), dict(monitors.state.groups))
+    inputs.view[field][index] = value
+    assert seen(monitors.look(inputs)) == {"OBSERVATION_NOT_FINITE"}
+    # whoever needs a number gets the last finite one
+    assert (list(monitors.state.q), dict(monitors.state.groups)) == kept
+
+
+@pytest.mark.parametrize(
+    ("index", "budget", "fault"),
+    [(0, 10, "JOINTS_STALE"), (1, 20, "GROUP_STALE"), (2, 30, "GROUP_STALE")],
+)
+def test_each_group_has_its_own_age_budget_and_is_named(
+    index: int, budget: int, fault: str
+) -> None:
+    monitors, inputs = Monitors(SIZES, LIMITS), healthy()
+    inputs.group_received_ns[index] = NOW - budget
+    assert monitors.look(inputs) == 0
+    assert monitors.stale_groups == 0
+    inputs.group_received_ns[index] = NOW - budget - 1
+    assert seen(monitors.look(inputs)) == {fault}
+    assert monitors.stale_groups == 1 << index
+    names = ["force", "task"]
+    assert list(monitors.fresh_groups) == [n for n in names if n != ["", *names][index]]
+
+
+def test_a_group_that_never_came_is_stale() -> None:
+    def no_task(inputs: TickInputs) -> None:
+        inputs.group_sequence[2] = 0
+
+    assert look(no_task) == {"GROUP_STALE"}
+
+
+def test_all_stale_groups_are_named_together() -> None:
+    monitors, inputs = Monitors(SIZES, LIMITS), healthy()
+    inputs.group_received_ns[:] = 0
+    assert seen(monitors.look(inputs)) == {"JOINTS_STALE", "GROUP_STALE"}
+    assert monitors.stale_groups == 0b111
+
+
+@pytest.mark.parametrize(("age", "lost"), [(100, False), (101, True)])
+def test_the_link_is_lost_past_its_budget(age: int, lost: bool) -> None:
+    def silent(inputs: TickInputs) -> None:
+        inputs.link_received_ns[0] = NOW - age
+
+    assert look(silent) == ({"LINK_LOST"} if lost else set())
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "gap"),
+    [(7, 7, False), (7, 8, False), (7, 9, True), (7, 3, True), (0, 5, False)],
+)
+def test_sequence_gaps(first: int, second: int, gap: bool) -> None:
+    monitors, inputs = Monitors(SIZES, LIMITS), healthy()
+    inputs.group_sequence[1] = first
+    monitors.look(inputs)
+    inputs.group_sequence[1] = second
+    assert ("SEQUENCE_GAP" in seen(monitors.look(inputs))) is gap
+    # a gap is told once
+    assert "SEQUENCE_GAP" not in seen(monitors.look(inputs))
+
+
+def test_deadlines_fill_a_bucket_that_leaks_at_the_allowed_rate() -> None:
+    monitors, inputs = Monitors(SIZES, LIMITS), healthy()
+
+    def miss(count: int) -> set[str]:
+        inputs.missed_ticks[0] = count
+        return seen(monitors.look(inputs))
+
+    assert miss(4) == {"DEADLINE_MISSED"}
+    # half a miss leaks out per tick: 4 - 0.5 + 1 is too many
+    assert miss(1) == {"DEADLINE_MISSED", "DEADLINES_MISSED"}
+    assert miss(0) == set()
+    assert monitors.state.missed_level == 4.0
+    assert miss(1) == {"DEADLINE_MISSED", "DEADLINES_MISSED"}
+    for _ in range(20):
+        miss(0)
+    assert monitors.state.missed_level == 0.0
+
+
+def test_what_surrounds_the_tick_has_a_condition_each() -> None:
+    def lost(inputs: TickInputs) -> None:
+        inputs.recorder_lost[0] = inputs.supervisor_lost[0] = inputs.tick_raised[0] = True
+        inputs.request[0] = Request.STOP
+        inputs.records_dropped[0] = 3
+
+    every = {"RECORDER_LOST", "SUPERVISOR_LOST", "TICK_RAISED", "OPERATOR_STOP", "RECORD_DROPPED"}
+    assert look(lost) == every
+
+
+def test_a_drop_counts_once() -> None:
+    monitors, inputs = Monitors(SIZES, LIMITS), healthy()
+    found = []
+    for dropped in (0, 2, 2, 3, 3):
+        inputs.records_dropped[0] = dropped
+        found.append("RECORD_DROPPED" in seen(monitors.look(inputs)))
+    assert found == [False, True, False, True, False]
+
+
+class TestBase:
+    """The base action, judged only while the policy is in charge."""
+
+    SINCE = 980
+
+    def judge(self, change: Callable[[TickInputs], Any], now: int = NOW) -> set[str]:
+        inputs = healthy()
+        inputs.now_ns[0] = now
+        inputs.base_observed_ns[0] = self.SINCE
+        change(inputs)
+        return seen(Monitors(SIZES, LIMITS).base(inputs, self.SINCE))
+
+    @pytest.mark.parametrize(("age", "stale"), [(50, False), (51, True)])
+    def test_age_counts_from_the_observation(self, age: int, stale: bool) -> None:
+        found = self.judge(lambda inputs: None, now=self.SINCE + age)
+        assert found == ({"BASE_STALE"} if stale else set())
+
+    @pytest.mark.parametrize(("age", "stale"), [(50, False), (51, True)])
+    def test_before_the_first_action_age_counts_from_the_take_over(
+        self, age: int, stale: bool
+    ) -> None:
+        def old(inputs: TickInputs) -> None:
+            inputs.base_observed_ns[0] = 3
+
+        assert self.judge(old, now=self.SINCE + age) == ({"BASE_STALE"} if stale else set())
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf])
+    def test_an_action_that_is_not_finite_is_named(self, value: float) -> None:
+        def broken(inputs: TickInputs) -> None:
+            inputs.base_action[1] = value
+
+        def residual(inputs: TickInputs) -> None:
+            inputs.residual_action[0] = value
+
+        assert self.judge(broken) == {"BASE_NOT_FINITE"}
+        assert self.judge(residual) == {"RESIDUAL_NOT_FINITE"}
+
+    def test_what_it_said_before_the_take_over_is_not_judged(self) -> None:
+        def yesterday(inputs: TickInputs) -> None:
+            inputs.base_observed_ns[0] = self.SINCE - 1
+            inputs.base_action[:] = math.nan
+            inputs.residual_action[:] = math.nan
+            inputs.base_failed[0] = True
+
+        assert self.judge(yesterday) == set()
+
+    def test_a_failed_inference_is_named(self) -> None:
+        def failed(inputs: TickInputs) -> None:
+            inputs.base_failed[0] = True
+
+        assert self.judge(failed) == {"BASE_FAILED"}
+
+
+@pytest.mark.parametrize(
+    ("q", "dq", "words"),
+    [
+        ([0.5, 0.0, 1.0], [0.1, -0.1, 0.1], ()),
+        ([0.5, -1e-9, 1.0], [0.0] * 3, ("b is at -0.0000 rad", "[0.0000, 1.0000]")),
+        ([0.5, 0.0, 1.1], [0.0] * 3, ("c is at 1.1000 rad", "[0.0000, 1.0000]")),
+        ([0.5, 0.5, 0.5], [0.0, 0.0, -0.2], ("c moves at -0.2000 rad/s", "0.1000")),
+        ([0.5, 0.5, 0.5], [math.nan, 0.0, 0.0], ("a moves at nan",)),
+    ],
+)
+def test_the_hand_over_is_refused_by_name(
+    q: list[float], dq: list[float], words: tuple[str, ...]
+) -> None:
+    monitors = Monitors(SIZES, LIMITS)
+    monitors.state.q, monitors.state.dq = q, dq
+    start = StartEnvelope(
+        position_min_rad=(0.0,) * 3, position_max_rad=(1.0,) * 3, speed_max_rad_s=(0.1,) * 3
+    )
+    refusal = monitors.start_refusal(["a", "b", "c"], start)
+    assert bool(refusal) is bool(words)
+    for word in words:
+        assert word in refusal

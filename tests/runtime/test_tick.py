@@ -1,0 +1,433 @@
+"""The whole tick on the real Panda in lockstep: hand-overs, stops, exceptions, keyframes."""
+
+import math
+import random
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runtime.faults import Fault, Response
+from runtime.layout import Floats
+from runtime.messages import (
+    EventKind,
+    Mode,
+    Outcome,
+    Phase,
+    Request,
+    SignalKind,
+    SignalSource,
+    TaskSignal,
+    TickRecord,
+)
+from runtime.wiring import build_tick
+from tests.runtime.control_kit import BEGIN, Rig, changed, noise, panda, still
+
+DT_S = 0.002
+LONG = changed(panda(), episode={"steps": 100_000})
+
+
+def faults(record: TickRecord) -> set[str]:
+    return {f.name for f in Fault if int(record.faults[0]) >> f & 1}
+
+
+def settled(record: TickRecord) -> bool:
+    return bool(np.abs(record.dq_applied).max() == 0.0 and np.abs(record.dq).max() < 0.01)
+
+
+def assert_judged_clean(rig: Rig) -> None:
+    verdict = rig.verdict()
+    assert verdict.ticks > 0
+    assert not verdict.violations, verdict.violations[:3]
+
+
+# -- arming and stopping ----------------------------------------------------------------------
+
+
+def test_nothing_is_commanded_before_the_arm_request() -> None:
+    rig = Rig(arm=False)
+    record = rig.run(50)
+    assert record.mode[0] == Mode.READY
+    assert not rig.table()["command_sent"].any()
+    assert rig.link.plant.device.holding  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("armed_before", [False, True])
+def test_a_stop_while_ready_latches_without_a_command(armed_before: bool) -> None:
+    """A stop before the robot was ever armed has nothing to brake, and an old reference of an
+    earlier arming must not come back to life."""
+    rig = Rig(arm=armed_before)
+    if armed_before:
+        rig.until_mode(Mode.HOMING)
+        rig.run(700)
+        rig.until(settled)
+        rig.port.ask(Request.DISARM)
+        rig.until_mode(Mode.READY, 5)
+        assert not rig.run(5).command_sent[0]
+    else:
+        rig.run(5)
+    rig.port.ask(Request.STOP)
+    record = rig.run(1)
+    assert record.mode[0] == Mode.STOPPED
+    first = len(rig.sink.rows) - 1
+    rig.run(100)
+    assert not rig.table()["command_sent"][first:].any()
+    assert not rig.table()["step_raised"].any()
+    rig.port.ask(Request.REARM)
+    assert rig.run(1).mode[0] == Mode.READY
+    rig.port.ask(Request.ARM)
+    assert rig.run(1).mode[0] == Mode.HOMING
+    assert_judged_clean(rig)
+
+
+def test_epoch_rises_with_every_arm_stop_and_rearm_and_never_otherwise() -> None:
+    rig = Rig(deployment=LONG)
+    rig.begin()
+    rig.run(100)
+    rig.port.ask(Request.STOP)
+    rig.until(settled)
+    rig.port.ask(Request.REARM)
+    rig.run(3)
+    rig.port.ask(Request.ARM)
+    rig.run(3)
+    rows = rig.table()
+    epoch, mode = rows["epoch"][:, 0], rows["mode"][:, 0]
+    rises = np.flatnonzero(np.diff(epoch)) + 1
+    assert [Mode(int(mode[i])).name for i in rises] == ["HOMING", "STOPPED", "READY", "HOMING"]
+    assert np.diff(epoch).max() == 1
+    assert not rows["command_sent"][mode == Mode.READY].any()
+    assert_judged_clean(rig)
+
+
+def test_a_rearm_while_the_arm_still_brakes_is_refused_and_keeps_the_fault() -> None:
+    rig = Rig(noise(3), LONG)
+    rig.begin()
+    rig.run(300)
+    rig.port.ask(Request.STOP)
+    assert rig.run(1).mode[0] == Mode.STOPPED
+    rig.port.ask(Request.REARM)
+    record = rig.run(1)
+    assert record.mode[0] == Mode.STOPPED
+    assert record.request_refused[0]
+    assert "OPERATOR_STOP" in faults(record)
+
+
+# -- hand-overs --------------------------------------------------------------------------------
+
+
+def test_hand_overs_at_random_moments_keep_every_invariant() -> None:
+    rng = random.Random(5)
+    rig = Rig(noise(4), LONG)
+    rig.begin()
+    for _ in range(25):
+        rig.run(rng.randrange(1, 120))
+        choice = rng.choice(["stop", "hold", "nan", "outcome", "begin", "rearm"])
+        if choice == "stop":
+            rig.port.ask(Request.STOP)
+        elif choice == "hold":
+            # a recorder that is lost for a moment holds the arm in the middle of everything
+            rig.sink.said = type(rig.sink.said)(dropped=0, lost=True)
+            rig.run(rng.randrange(1, 150))
+            rig.sink.said = type(rig.sink.said)(dropped=0, lost=False)
+        elif choice == "nan":
+            rig.loop._inputs.base_action[0] = math.nan
+        elif choice == "outcome":
+            rig.port.signal(
+                TaskSignal(SignalKind.OUTCOME, SignalSource.OPERATOR, Outcome.UNKNOWN)
+            )
+        elif choice == "begin":
+            rig.port.signal(BEGIN)
+        if rig.tick.state.mode is Mode.STOPPED and choice == "rearm":
+            rig.until(settled)
+            rig.port.ask(Request.REARM)
+            rig.run(2)
+            rig.port.ask(Request.ARM)
+            rig.run(2)
+            rig.port.signal(BEGIN)
+    visited = {Mode(int(m)).name for m in rig.table()["mode"][:, 0]}
+    assert {"HOMING", "BASE", "HOLD", "STOPPED", "READY"} <= visited
+    assert not rig.table()["step_raised"].any()
+    assert_judged_clean(rig)
+
+
+def test_recovery_out_of_a_hold_starts_from_what_was_applied() -> None:
+    rig = Rig(noise(9), LONG)
+    rig.begin()
+    rig.run(200)
+    rig.loop._inputs.base_action[:] = math.nan
+    record = rig.run(1)
+    assert record.mode[0] == Mode.HOLD
+    assert faults(record) >= {"BASE_NOT_FINITE"}
+    rig.until_mode(Mode.BASE, 400)
+    assert rig.run(150).mode[0] == Mode.BASE
+    rows = rig.table()
+    step = np.abs(np.diff(rows["q_applied"], axis=0)).max()
+    assert step < 2.61 * 0.95 * DT_S * (1 + 1e-6)
+    assert_judged_clean(rig)
+
+
+def test_nothing_that_was_observed_before_the_take_over_is_executed() -> None:
+    rig = Rig(lambda record: np.ones(len(record.action)), LONG)
+    rig.until_mode(Mode.HOMING)
+    # an action of an earlier life lies in the inputs, sequence and all
+    inputs = rig.loop._inputs
+    inputs.base_action[:] = 1.0
+    inputs.base_sequence[0] = 40
+    inputs.base_observed_ns[0] = inputs.now_ns[0]
+    rig.run(5)
+    rig.port.signal(BEGIN)
+    record = rig.run(1)
+    assert record.mode[0] == Mode.BASE
+    assert not record.action.any()
+    assert record.episode_step[0] == 0
+    # nor one that arrives late, with a newer number but from before
+    inputs.base_sequence[0] += 5
+    inputs.base_observed_ns[0] = record.now_ns[0] - 1
+    record = rig.run(1)
+    assert not record.action.any()
+    assert record.episode_step[0] == 0
+
+
+def test_a_policy_outside_its_start_envelope_is_refused_by_name() -> None:
+    rig = Rig(deployment=LONG)
+    start = rig.base.contract.start
+    tight = start.model_copy(update={"position_max_rad": (9.0, 9.0, 9.0, -2.9, 9.0, 9.0, 9.0)})
+    rig.base.contract = rig.base.contract.model_copy(update={"start": tight})  # type: ignore[misc]
+    rig.loop._parts.tick._settings = type(rig.tick._settings)(
+        **{**vars(rig.tick._settings), "start": tight}
+    )
+    rig.until_mode(Mode.HOMING)
+    rig.port.signal(BEGIN)
+    record = rig.run(1)
+    assert record.mode[0] == Mode.HOLD
+    assert faults(record) == {"START_REFUSED"}
+    assert record.outcome[0] == Outcome.ABORT
+    notes = [e.text for e in rig.sink.events if e.kind is EventKind.NOTE]
+    assert any("joint4" in note and "-2.9000" in note for note in notes)
+    rig.run(300)
+    assert rig.tick.state.mode is Mode.HOLD
+    rig.port.ask(Request.REARM)
+    assert rig.run(1).mode[0] == Mode.HOMING
+
+
+def test_an_interrupted_reset_is_not_ready() -> None:
+    rig = Rig()
+    rig.until(lambda record: bool(record.phase[0] == Phase.RESETTING))
+    rig.run(50)
+    rig.sink.said = type(rig.sink.said)(dropped=0, lost=True)
+    rig.until_mode(Mode.HOLD, 5)
+    rig.sink.said = type(rig.sink.said)(dropped=0, lost=False)
+    rig.until_mode(Mode.HOMING, 700)
+    record = rig.run(100)
+    assert record.phase[0] != Phase.READY
+    assert_judged_clean(rig)
+
+
+# -- the base ----------------------------------------------------------------------------------
+
+
+def test_a_base_that_goes_silent_holds_by_name_and_recovers() -> None:
+    rig = Rig(noise(2), LONG)
+    rig.begin()
+    rig.run(100)
+    inputs = rig.loop._inputs
+    think = rig.loop._think
+    rig.loop._think = lambda record: None  # type: ignore[method-assign]
+    record = rig.until_mode(Mode.HOLD, 200)
+    assert faults(record) >= {"BASE_STALE"}
+    age_ns = int(record.now_ns[0] - inputs.base_observed_ns[0])
+    assert 120_000_000 < age_ns <= 122_000_000
+    rig.loop._think = think  # type: ignore[method-assign]
+    rig.until_mode(Mode.BASE, 400)
+    assert rig.run(200).mode[0] == Mode.BASE
+    assert_judged_clean(rig)
+
+
+# -- exceptions --------------------------------------------------------------------------------
+
+STAGES: dict[str, Callable[[Rig], tuple[Any, str]]] = {
+    "monitors": lambda rig: (rig.tick._monitors, "look"),
+    "kinematics": lambda rig: (rig.tick._kinematics, _first(rig.tick._kinematics)),
+    "guards": lambda rig: (rig.tick._guards, "margins"),
+    "episodes": lambda rig: (rig.tick._episodes, "update"),
+    "faults": lambda rig: (rig.tick._tracker, "update"),
+    "mode": lambda rig: (rig.tick, "_change_mode"),
+    "setpoints": lambda rig: (rig.tick._motion.parts.setpoints, "act"),
+    "trajectory": lambda rig: (rig.tick._motion.parts.trajectory, "next"),
+    "plan": lambda rig: (rig.tick._motion.parts.trajectory, "move_to"),
+    "envelope": lambda rig: (rig.tick._motion.parts.envelope, "admit"),
+    "after the envelope": lambda rig: (rig.tick, "_write"),
+}
+
+
+def _first(kinematics: Any) -> str:
+    """Return what the tick calls of the kinematics on every tick."""
+    return "setpoint" if not hasattr(kinematics, "move_to") else "move_to"
+
+
+@pytest.mark.parametrize("stage", list(STAGES))
+def test_an_exception_anywhere_sends_the_kept_stop_and_then_stops(
+    stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(noise(7), LONG)
+    rig.begin()
+    rig.run(260)
+    part, name = STAGES[stage](rig)
+    kept = [r.stop_a for r in rig.tick._motion.parts.envelope._issued]
+    before = rig.table()[-1]
+
+    def explode(*args: object, **keys: object) -> None:
+        raise ZeroDivisionError(f"injected in {stage}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(part, name, explode)
+        for _ in range(60):
+            kept = [r.stop_a for r in rig.tick._motion.parts.envelope._issued]
+            before = rig.table()[-1]
+            record = rig.run(1)
+            if record.step_raised[0]:
+                break
+        else:
+            raise AssertionError("it never raised")
+        # the command of that tick is the next step of the stop that the last good tick kept
+        assert record.command_sent[0]
+        v = before["dq_applied"] + np.array(kept) * DT_S
+        assert np.abs(record.q_applied - (before["q_applied"] + v * DT_S)).max() < 1e-12
+        assert record.mode[0] == Mode.BASE
+        assert not record.policy_due[0]
+        assert record.outcome[0] == Outcome.NONE
+    record = rig.run(1)
+    assert faults(record) >= {"TICK_RAISED"}
+    assert record.mode[0] == Mode.STOPPED
+    traces = [e.text for e in rig.sink.events if e.kind is EventKind.TRACEBACK]
+    assert len(traces) == 1
+    assert f"injected in {stage}" in traces[0]
+    rig.until(settled)
+    rig.port.ask(Request.REARM)
+    assert rig.run(1).mode[0] == Mode.READY
+    assert_judged_clean(rig)
+
+
+def test_a_step_that_always_raises_still_comes_to_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(noise(8), LONG)
+    rig.begin()
+    rig.run(260)
+
+    def explode(*args: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(rig.tick, "_measure", explode)
+    record = rig.run(400)
+    assert record.step_raised[0]
+    assert not record.dq_applied.any()
+    assert np.abs(rig.link.plant.dq).max() < 0.02  # type: ignore[attr-defined]
+    assert_judged_clean(rig)
+
+
+@pytest.mark.parametrize("name", ["rest_at", "q_target"])
+def test_an_arming_that_raises_commands_nothing(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(arm=False)
+    rig.run(5)
+    parts = rig.tick._motion.parts
+
+    def explode(*args: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        if name == "rest_at":
+            patch.setattr(parts.envelope, "rest_at", explode)
+        else:
+            patch.setattr(parts.setpoints, "start_at", explode)
+        rig.port.ask(Request.ARM)
+        record = rig.run(1)
+        assert record.step_raised[0]
+        assert not record.command_sent[0]
+    record = rig.run(50)
+    assert record.mode[0] == Mode.STOPPED
+    assert not rig.table()["command_sent"].any()
+
+
+# -- determinism -------------------------------------------------------------------------------
+
+
+def test_a_keyframe_in_the_middle_goes_on_bit_for_bit() -> None:
+    rig = Rig(noise(6), LONG, field="field")
+    rig.begin()
+    moments = {int(t) for t in np.random.default_rng(1).integers(1, 900, 12)}
+    saved: dict[int, bytes] = {}
+    for tick in range(900):
+        if tick in moments:
+            saved[len(rig.sink.rows)] = rig.tick.save()
+        if tick == 300:
+            rig.loop._inputs.base_action[0] = math.inf
+        if tick == 700:
+            rig.port.ask(Request.STOP)
+        rig.run(1)
+    size = len(rig.loop._inputs.raw)
+    for start, state in saved.items():
+        twin = build_tick(rig.deployment, rig.base.contract)
+        twin.restore(state)
+        inputs = rig.loop._inputs
+        for row in rig.sink.rows[start : start + 150]:
+            inputs.raw[:] = row[:size]
+            assert bytes(twin.step(inputs).raw) == row
+
+
+def test_two_runs_with_one_seed_are_equal_bit_for_bit() -> None:
+    runs = []
+    for _ in range(2):
+        rig = Rig(noise(6), LONG, field="field")
+        rig.begin()
+        rig.run(400)
+        rows = rig.table().copy()
+        rows["stage_ns"] = 0
+        runs.append(rows)
+    for name in runs[0].dtype.names:
+        assert runs[0][name].tobytes() == runs[1][name].tobytes(), name
+
+
+# -- what it costs -----------------------------------------------------------------------------
+
+
+def test_memory_does_not_grow() -> None:
+    rig = Rig(deployment=LONG)
+    rig.begin()
+    rig.run(200)
+    inputs = rig.loop._inputs
+    steps = rig.tick
+
+    def turn(count: int) -> None:
+        for _ in range(count):
+            inputs.tick[0] += 1
+            inputs.now_ns[0] += 2_000_000
+            inputs.group_received_ns[:] = inputs.now_ns[0]
+            inputs.link_received_ns[0] = inputs.now_ns[0]
+            inputs.base_observed_ns[0] = inputs.now_ns[0]
+            inputs.base_sequence[0] += inputs.tick[0] % 25 == 0
+            steps.step(inputs)
+
+    turn(500)
+    tracemalloc.start()
+    try:
+        turn(500)
+        before, _ = tracemalloc.get_traced_memory()
+        turn(6000)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert steps.state.mode is Mode.BASE
+    assert after - before < 20_000
+
+
+def test_an_honest_still_policy_is_never_limited() -> None:
+    rig = Rig(still, LONG)
+    rig.begin()
+    rig.run(500)
+    assert not rig.table()["limited_by"].any()
+    assert rig.table()["response"].max() <= Response.WARN
+
+
