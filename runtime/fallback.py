@@ -65,10 +65,11 @@ class Fallback:
             state.braking, state.ticks = False, 0
             zeros = [0.0] * len(q_applied)
             trajectory.start_at(q_applied, zeros, zeros)
-        if state.ticks % self._relax_every_ticks == 0:
-            self._relax(q_applied, q_measured, tau_estimate_nm, trajectory)
-        state.ticks += 1
-        return trajectory.next()
+        look, state.ticks = state.ticks % self._relax_every_ticks == 0, state.ticks + 1
+        if look and not self._relax(q_applied, q_measured, tau_estimate_nm, trajectory):
+            # enough was given way: end here instead of going on to where it was aimed
+            state.braking = not trajectory.done
+        return None if state.braking else trajectory.next()
 
     def _relax(
         self,
@@ -76,13 +77,18 @@ class Fallback:
         q_measured: Sequence[float],
         tau_estimate_nm: Sequence[float],
         trajectory: Trajectory,
-    ) -> None:
-        target = [
-            measured if not (abs(tau) <= limit) else applied
-            for applied, measured, tau, limit in zip(
-                q_applied, q_measured, tau_estimate_nm, self._holding_torque_nm, strict=True
-            )
+    ) -> bool:
+        """Let the joints that press give way; return whether any does."""
+        pressing = [
+            not (abs(tau) <= limit)
+            for tau, limit in zip(tau_estimate_nm, self._holding_torque_nm, strict=True)
         ]
-        # a relaxation that has done enough ends here instead of going on to where it was aimed
-        if target != list(q_applied) or not trajectory.done:
+        if any(pressing):
+            target = [
+                measured if presses else applied
+                for applied, measured, presses in zip(
+                    q_applied, q_measured, pressing, strict=True
+                )
+            ]
             trajectory.move_to(target, self._relax_s, self._speed_share)
+        return any(pressing)

@@ -103,9 +103,7 @@ class HostileTrajectory(Trajectory):
     A step of a source is held for a random number of ticks, so that slow and fast demands mix.
     """
 
-    def __init__(
-        self, limits: Sequence[JointLimits], dt_s: float, share: float, seed: int
-    ) -> None:
+    def __init__(self, limits: Sequence[JointLimits], dt_s: float, share: float, seed: int) -> None:
         super().__init__(limits, dt_s, share)
         self.attacking = False
         self._rng = np.random.default_rng(seed)
