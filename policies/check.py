@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -62,7 +63,10 @@ def render(report: dict[str, Any], console: Console) -> None:
 def _facts(report: dict[str, Any]) -> Table:
     contract = report["contract"]
     reward, provenance = contract["reward"], contract["provenance"]
-    table = Table(title=f"{contract['name']}: {report['file']}", show_header=False)
+    table = _table(f"{contract['name']}: {report['file']}")
+    table.show_header = False
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
     rows = {
         "size": f"{report['bytes']} bytes",
         "robot": f"{contract['robot']} ({len(contract['joint_names'])} joints)",
@@ -89,8 +93,11 @@ def _terminal(is_terminal: bool) -> str:
 
 
 def _terms(contract: dict[str, Any]) -> Table:
-    table = Table("index", "term", "group", "unit", "scale", "offset", "mean", "std", "seen")
-    table.title = "network input: ((raw * scale + offset) - mean) / std"
+    table = _table("network input: ((raw * scale + offset) - mean) / std")
+    for column in ("", "term", "group", "unit"):
+        table.add_column(column, no_wrap=True)
+    for column in ("scale", "offset", "mean", "std", "lowest", "highest"):
+        table.add_column(column, justify="right", no_wrap=True)
     seen = contract["statistics"]
     index = 0
     for term in contract["terms"]:
@@ -101,7 +108,8 @@ def _terms(contract: dict[str, Any]) -> Table:
                 term["group"] if element == 0 else "",
                 term["unit"],
                 *(f"{term[key][element]:.4g}" for key in ("scale", "offset", "mean", "std")),
-                f"{seen['minimum'][index]:.3g} to {seen['maximum'][index]:.3g}",
+                f"{seen['minimum'][index]:.3g}",
+                f"{seen['maximum'][index]:.3g}",
             )
             index += 1
     return table
@@ -109,9 +117,12 @@ def _terms(contract: dict[str, Any]) -> Table:
 
 def _action(action: dict[str, Any]) -> Table:
     columns = ("scale", "offset", "low", "high", "reach", "residual_bound")
-    table = Table("action", "unit", *columns)
     relative = "relative" if action["relative"] else "absolute"
-    table.title = f"network output: {action['kind']} ({relative})"
+    table = _table(f"network output: {action['kind']} ({relative})")
+    for column in ("action", "unit"):
+        table.add_column(column)
+    for column in columns:
+        table.add_column(column.replace("_", " "), justify="right")
     for index, name in enumerate(action["names"]):
         values = (f"{action[key][index]:g}" for key in columns)
         table.add_row(name, action["units"][index], *values)
@@ -119,9 +130,16 @@ def _action(action: dict[str, Any]) -> Table:
 
 
 def _start(contract: dict[str, Any]) -> Table:
-    table = Table("joint", "from rad", "to rad", "speed rad/s", title="may take over")
+    table = _table("may take over")
+    table.add_column("joint")
+    for column in ("from rad", "to rad", "speed rad/s"):
+        table.add_column(column, justify="right")
     start = contract["start"]
-    columns = [start[key] for key in ("position_min_rad", "position_max_rad", "speed_max_rad_s")]
+    limits = [start[key] for key in ("position_min_rad", "position_max_rad", "speed_max_rad_s")]
     for index, name in enumerate(contract["joint_names"]):
-        table.add_row(name, *(f"{column[index]:.4f}" for column in columns))
+        table.add_row(name, *(f"{limit[index]:.4f}" for limit in limits))
     return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,7 +16,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from runtime.errors import ConfigError, RecordError, StartRefused, TrimtabError
-from runtime.faults import ROWS
+from runtime.faults import ROWS, Row
 from runtime.messages import Outcome, Request, SignalKind, SignalSource, TaskSignal
 from runtime.record_format import SEGMENT_SUFFIX, RecorderStatus, new_place, socket_folder
 
@@ -31,6 +32,16 @@ DEFAULT_CONFIG = Path("config.yaml")
 
 def _print_json(data: Any) -> None:
     sys.stdout.write(json.dumps(data, indent=2) + "\n")
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    """Return a row of the fault table as JSON has it: enumerations by name."""
+    return {
+        **asdict(row),
+        "fault": row.fault.name,
+        "response": row.response.name,
+        "clear": row.clear.name,
+    }
 
 
 def latest_run(path: Path) -> Path:
@@ -179,7 +190,7 @@ def faults(
     if safety:
         sys.stdout.write(safety_page())
     elif as_json:
-        _print_json([msgspec.to_builtins(row, enc_hook=str) for row in ROWS])
+        _print_json([_plain(row) for row in ROWS])
     else:
         console.print(fault_table(ROWS))
 

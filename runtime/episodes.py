@@ -137,6 +137,12 @@ class EpisodeManager:
         elif now_ns - state.rest_since_ns >= self._settle_ns:
             state.phase = Phase.READY
 
+    def restore(self, state: EpisodeState) -> None:
+        """Take up a saved state; predicates of another config begin anew."""
+        self.state = state
+        if len(state.predicate_since_ns) != len(self._predicates):
+            state.predicate_since_ns = [-1] * len(self._predicates)
+
     def abort(self, decision: EpisodeDecision) -> None:
         """End the running episode without a verdict on the policy."""
         self._end(Outcome.ABORT, SignalSource.MANAGER, decision)

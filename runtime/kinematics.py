@@ -28,8 +28,8 @@ _POSE_ROWS = 6
 
 
 class Kinematics:
-    """Forward kinematics of one tool site. Every call sets the pose it needs; nothing is carried
-    from call to call, so an instance may be shared within a thread.
+    """Forward kinematics of one tool site. Every call sets the pose it needs and carries nothing
+    to the next but where the model stands, so an instance may be shared within a thread.
 
     Args:
         mjcf_path: the robot's MJCF.
@@ -65,6 +65,7 @@ class Kinematics:
         self._jacobian = np.zeros((_POSE_ROWS, self._model.nv))
         self._position_rows, self._rotation_rows = self._jacobian[:3], self._jacobian[3:]
         self._velocity = np.zeros(self._model.nv)
+        self._here: list[float] = []
         self._home_rad = [float(value) for value in home_rad]
         self._quat = np.zeros(4)
         self._home_quat = self.quaternion(self._home_rad).copy()
@@ -78,8 +79,11 @@ class Kinematics:
 
     def move_to(self, q: Numbers) -> None:
         """Put the model at joint positions `q` (rad); the accessors below then speak of it."""
-        self._qpos[self._q_index] = q
-        mujoco.mj_kinematics(self._model, self._data)
+        here = list(q)
+        if here != self._here:
+            self._here = here
+            self._qpos[self._q_index] = here
+            mujoco.mj_kinematics(self._model, self._data)
 
     def position(self, q: Numbers) -> list[float]:
         """Return the tool's position in base (m) at joint positions `q` (rad)."""
@@ -99,7 +103,7 @@ class Kinematics:
         Yaw is the turn about base z that comes closest to the orientation: with turn
         quaternion w, x, y, z (tool times inverse home) it is 2 atan2(z, w), wrapped to [-pi, pi].
         """
-        w, _, _, z = self._turn_from(self._home_quat, self.quaternion(q))
+        w, _, _, z = self._turn_from(self._home_quat, self.quaternion(q)).tolist()
         yaw = math.remainder(2.0 * math.atan2(z, w), 2.0 * math.pi)
         x, y, height = self._position.tolist()
         return [x, y, height, yaw]

@@ -132,7 +132,7 @@ class ControlLoop:
         inputs.tick[0] += 1
         inputs.now_ns[0] = parts.link.clock.now_ns()
         # all else that preflight asks was proven before there was a loop; see wiring.py
-        inputs.preflight_ok[0] = inputs.group_sequence.all()
+        inputs.preflight_ok[0] = all(inputs.group_sequence.tolist())
         port = parts.port
         port.poll()
         put_signals(inputs, self._next_signals())
@@ -156,7 +156,7 @@ class ControlLoop:
         return [waiting.popleft() for _ in range(min(len(waiting), SIGNAL_SLOTS))]
 
     def _request(self) -> Request:
-        mode = Mode(int(self._parts.tick.state.mode))
+        mode = self._parts.tick.state.mode
         if self._ending is Request.STOP:
             return Request.STOP if mode is not Mode.STOPPED else Request.NONE
         if self._ending is Request.DISARM:

@@ -47,13 +47,19 @@ class Motion:
 
     def arm(self, q: Sequence[float]) -> None:
         """Set the reference once to the measured pose (rad), at rest, and begin homing."""
+        self.take_up(q)
+        self.parts.scripted.home(self.parts.setpoints)
+        self.state.homed = False
+
+    def take_up(self, q: Sequence[float]) -> None:
+        """Set the reference once to the measured pose (rad), at rest; whatever moved is over."""
         parts = self.parts
         parts.envelope.rest_at(q)
         parts.setpoints.start_at(q)
         zeros = [0.0] * len(q)
         parts.trajectory.start_at(q, zeros, zeros)
-        parts.scripted.home(parts.setpoints)
-        self.state.homed = False
+        parts.scripted.cancel()
+        parts.fallback.begin()
 
     def hand_over(self, old: Mode, new: Mode) -> None:
         """Prepare for another mode: plans restart from the applied reference."""

@@ -15,14 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import RecordError
+from runtime.fault_tracker import names
 from runtime.interfaces import BasePolicy
-from runtime.messages import EventKind, Sizes, TickInputs, TickRecord, new_inputs, new_record
+from runtime.messages import (
+    EventKind,
+    Limit,
+    Mode,
+    Sizes,
+    TickInputs,
+    TickRecord,
+    new_inputs,
+    new_record,
+)
 from runtime.records import Record
 from runtime.tick import ControlTick
 
 COMMAND_TOLERANCE_RAD = 1e-9
 ACTION_TOLERANCE_SHARE = 1e-5
 _EXAMPLES = 20
+_STRETCHES = 200
 _COMMAND = ("q_applied", "dq_applied", "command_sent", "epoch", "command_sequence", "valid_for_ns")
 
 
@@ -37,10 +48,20 @@ class Difference:
 
 
 @dataclass
+class Stretch:
+    """Consecutive ticks that would have been commanded differently, and why."""
+
+    first_tick: int
+    last_tick: int
+    why: str
+
+
+@dataclass
 class ReplayResult:
     """What a replay found. `skipped`: ticks that no keyframe leads to (a gap, or the very start).
 
-    `largest`: per field, the largest absolute difference; `examples`: the first few differences.
+    `largest`: per field, the largest absolute difference; `examples`: the first few differences;
+    `commanded`: where the command differs, the first few stretches.
     """
 
     strength: str
@@ -50,6 +71,7 @@ class ReplayResult:
     different: int = 0
     largest: dict[str, float] = field(default_factory=dict)
     examples: list[Difference] = field(default_factory=list)
+    commanded: list[Stretch] = field(default_factory=list)
     actions: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -101,10 +123,10 @@ class Replay:
         size = len(self._inputs.raw)
         for index, recorded in self._runs(result):
             self._inputs.raw[:] = recorded[:size]
-            replayed, names = self._again(index, result)
+            replayed, fields = self._again(index, result)
             result.ticks += 1
             if replayed.raw != recorded:
-                self._compare(index, replayed, names, result)
+                self._compare(index, replayed, fields, result)
         return result
 
     def policy(self, base: BasePolicy) -> ReplayResult:
@@ -132,7 +154,8 @@ class Replay:
     def other_config(self) -> ReplayResult:
         """Replay as `envelope`, but carry the tick's own state on: what would another config do?
 
-        Only the first keyframe is used; differences are expected and listed, not judged.
+        Only the first keyframe is used; differences are expected and listed, not judged. A gap
+        ends the replay, for what the other config would have known there is not in the record.
         """
         first = min(self._keyframes, default=None)
         if first is None:
@@ -187,11 +210,11 @@ class Replay:
         return replayed, replayed.view.keys()
 
     def _compare(
-        self, index: int, replayed: TickRecord, names: Collection[str], result: ReplayResult
+        self, index: int, replayed: TickRecord, fields: Collection[str], result: ReplayResult
     ) -> None:
         row = self._record.ticks[index]
-        differs = False
-        for name in names:
+        differing = []
+        for name in fields:
             view = replayed.view[name]
             recorded = row[name]
             if view.tobytes() == recorded.tobytes():
@@ -200,9 +223,11 @@ class Replay:
             tolerance = COMMAND_TOLERANCE_RAD if is_real and not self._same_machine else 0.0
             if is_real and _within(recorded, view, tolerance):
                 continue
-            differs = True
+            differing.append(name)
             self._note(result, int(row["tick"][0]), name, recorded, view)
-        result.different += differs
+        result.different += bool(differing)
+        if "q_applied" in differing or "command_sent" in differing:
+            _add_stretch(result, int(row["tick"][0]), _why(row, replayed))
 
     @staticmethod
     def _note(
@@ -220,6 +245,35 @@ class Replay:
             result.examples.append(
                 Difference(tick, name, list(map(float, recorded)), list(map(float, replayed)))
             )
+
+
+def _why(recorded: Any, replayed: TickRecord) -> str:
+    """Say which decisions differ; empty when only the command does."""
+    reasons = []
+    before, after = Mode(int(recorded["mode"][0])), Mode(int(replayed.mode[0]))
+    if before is not after:
+        reasons.append(f"mode {after.name} instead of {before.name}")
+    was, now = int(recorded["faults"][0]), int(replayed.faults[0])
+    reasons.extend(f"{name} acts" for name in names(now & ~was))
+    reasons.extend(f"{name} does not act" for name in names(was & ~now))
+    for joint, (old, new) in enumerate(
+        zip(recorded["limited_by"].tolist(), replayed.limited_by.tolist(), strict=True)
+    ):
+        reasons.extend(
+            f"joint {joint} {'limited' if new & limit else 'not limited'} by {limit.name}"
+            for limit in Limit
+            if (old ^ new) & limit
+        )
+    return ", ".join(reasons)
+
+
+def _add_stretch(result: ReplayResult, tick: int, why: str) -> None:
+    last = result.commanded[-1] if result.commanded else None
+    if last is not None and tick == last.last_tick + 1 and why in ("", last.why):
+        last.last_tick = tick
+    elif len(result.commanded) < _STRETCHES:
+        reason = why or "what came before, or numbers of the config that decide nothing here"
+        result.commanded.append(Stretch(tick, tick, reason))
 
 
 def _within(recorded: NDArray[Any], replayed: NDArray[Any], tolerance: Any) -> bool:

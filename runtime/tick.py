@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import msgspec
 
 from runtime.envelope.certificate import Certificate
-from runtime.envelope.envelope import EnvelopeState
 from runtime.envelope.guards import Guards
-from runtime.episodes import EpisodeDecision, EpisodeManager, EpisodeState
-from runtime.fallback import FallbackState
-from runtime.fault_tracker import FaultTracker, TrackerState
+from runtime.episodes import EpisodeDecision, EpisodeManager
+from runtime.fault_tracker import FaultTracker
 from runtime.faults import Fault, Response, Row
+from runtime.keyframe import Saved, TickState
 from runtime.kinematics import Kinematics
 from runtime.messages import (
     Mode,
@@ -26,14 +25,11 @@ from runtime.messages import (
     TickRecord,
     new_record,
 )
-from runtime.modes import ACTIVE, COMMANDING, ModeFacts, next_mode, rearms
-from runtime.monitors import MonitorLimits, Monitors, MonitorState, all_finite
-from runtime.motion import Motion, MotionParts, MotionState
+from runtime.modes import ACTIVE, ARMED, COMMANDING, ModeFacts, next_mode, rearms
+from runtime.monitors import MonitorLimits, Monitors, all_finite
+from runtime.motion import Motion, MotionParts
 from runtime.policy_contract import StartEnvelope
 from runtime.robot_spec import RobotSpec
-from runtime.scripted import ScriptState
-from runtime.setpoints import SetpointState
-from runtime.trajectory import PlanState
 
 
 @dataclass(frozen=True)
@@ -47,35 +43,6 @@ class TickSettings:
     start: StartEnvelope
     blend_s: float
     command_valid_ns: int
-
-
-class TickState(msgspec.Struct):
-    """The tick's own memory, beside that of its parts.
-
-    `following`: the robot was armed and follows our reference; a stop that comes before the robot
-    was armed latches without a command.
-    """
-
-    mode: Mode = Mode.DISARMED
-    following: bool = False
-    epoch: int = 0
-    limited: bool = False
-    in_charge_since_ns: int = 0
-
-
-class Saved(msgspec.Struct):
-    """A keyframe: the whole state of a ControlTick."""
-
-    tick: TickState
-    tracker: TrackerState
-    monitors: MonitorState
-    episodes: EpisodeState
-    motion: MotionState
-    script: ScriptState
-    fallback: FallbackState
-    setpoints: SetpointState
-    plan: PlanState
-    envelope: EnvelopeState
 
 
 class ControlTick:
@@ -122,7 +89,7 @@ class ControlTick:
         self.certificate = None
         record.raw[: len(inputs.raw)] = inputs.raw
         self.notes.clear()
-        conditions = self._monitors.look(inputs) | self._measure(record)
+        conditions = self._monitors.look(inputs) | self._follow(inputs) | self._measure(record)
         decision = self._episodes.update(inputs, self._monitors.fresh_groups, self.state.mode)
         conditions |= self._policy_conditions(inputs, decision)
         request = Request(int(inputs.request[0]))
@@ -191,10 +158,34 @@ class ControlTick:
         if not following:
             return 0
         conditions = 1 << Fault.ENVELOPE_LIMITED if self.state.limited else 0
-        for fault, margin in zip(_GUARD_FAULTS, margins, strict=True):
-            if not (margin >= 0.0):
-                conditions |= 1 << fault
+        if not (min(margins) >= 0.0):
+            for fault, margin in zip(_GUARD_FAULTS, margins, strict=True):
+                if not (margin >= 0.0):
+                    conditions |= 1 << fault
         return conditions
+
+    def _follow(self, inputs: TickInputs) -> int:
+        """Know when the device lets go, and set the reference anew before it takes hold again.
+
+        It drops commands that answer too old a sample and holds by itself, so our reference and
+        its target part. A hold takes them up again once the arm is seen, and seen at rest.
+        """
+        state, motion = self.state, self._motion
+        age_ns = int(inputs.now_ns[0]) - int(inputs.group_received_ns[0])
+        fresh = age_ns <= self._settings.command_valid_ns
+        if state.following and not fresh:
+            state.following = False
+        elif state.mode is Mode.HOLD and not state.following and fresh and self._seen_at_rest():
+            q = self._monitors.state.q
+            if not motion.parts.envelope.refusal(q):
+                motion.take_up(q)
+                state.following = True
+        lost = state.mode in ARMED and not state.following
+        return 1 << Fault.JOINTS_STALE if lost else 0
+
+    def _seen_at_rest(self) -> bool:
+        limit = self._settings.robot.rest_speed_max_rad_s
+        return max(map(abs, self._monitors.state.dq)) <= limit
 
     def _policy_conditions(self, inputs: TickInputs, decision: EpisodeDecision) -> int:
         if decision.began:
@@ -213,10 +204,9 @@ class ControlTick:
     def _see_facts(self, inputs: TickInputs, request: Request) -> None:
         seen, facts = self._monitors.state, self._facts
         envelope = self._motion.parts.envelope
-        rest_speed = self._settings.robot.rest_speed_max_rad_s
-        measured_rest = max(map(abs, seen.dq)) <= rest_speed
         facts.preflight_ok = bool(inputs.preflight_ok[0])
-        facts.at_rest = measured_rest and (envelope.at_rest or not self.state.following)
+        referred_rest = envelope.at_rest or not self.state.following
+        facts.at_rest = referred_rest and self._seen_at_rest()
         facts.running = self._episodes.running
         facts.can_start = True
         if request is Request.ARM:
@@ -383,7 +373,7 @@ class ControlTick:
         self.state = saved.tick
         self._tracker.state = saved.tracker
         self._monitors.state = saved.monitors
-        self._episodes.state = saved.episodes
+        self._episodes.restore(saved.episodes)
         self._motion.state = saved.motion
         parts.scripted.state = saved.script
         parts.fallback.state = saved.fallback

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 
-from rich.console import Group
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from runtime.faults import Row
+from runtime.faults import Clear, Response, Row
 from runtime.messages import STAGES
 from runtime.record_format import RecorderStatus
 from runtime.replay import ReplayResult
@@ -19,6 +20,16 @@ _MARKS = {
     "TIMEOUT": ("○", "yellow"),
     "ABORT": ("×", "red"),
     "UNKNOWN": ("?", "dim"),
+}
+_ROWS_MAX = 10
+_NUMBERS_MAX = 3
+_LINE_MAX = 60
+_RESPONSE_STYLE = {Response.STOP: "bold red", Response.HOLD: "yellow", Response.WARN: "dim"}
+_CLEARS = {
+    Clear.WHEN_CLEAR: "when clear",
+    Clear.AFTER_DWELL: "clear for {} s",
+    Clear.ON_REARM: "on re-arm",
+    Clear.NEVER: "never",
 }
 _MODE_STYLE = {"HOLD": "yellow", "STOPPED": "bold red", "BASE": "green"}
 
@@ -64,8 +75,9 @@ def live_view(status: RecorderStatus, planned: int | None) -> Panel:
 
 def end_table(numbers: Summary) -> Group:
     """Return what a run amounted to: success, faults, limits, margins, tick percentiles."""
-    facts = Table(title=f"{numbers.run}", title_justify="left", show_header=False, box=None)
-    facts.add_column(style="dim")
+    facts = _table(numbers.run)
+    facts.show_header = False
+    facts.add_column(style="dim", no_wrap=True)
     facts.add_column()
     if numbers.success is not None:
         share = numbers.success
@@ -74,7 +86,7 @@ def end_table(numbers: Summary) -> Group:
             f"[bold]{share.successes}/{share.count}[/] = {share.share:.1%}, "
             f"Wilson 95 % interval {share.low:.1%} to {share.high:.1%}",
         )
-    facts.add_row("outcomes", _listed(numbers.outcomes))
+    facts.add_row("outcomes", _listed(numbers.outcomes) or "none")
     facts.add_row("time", f"{numbers.duration_s:.1f} s on the robot's clock, {numbers.ticks} ticks")
     facts.add_row("resets", f"{numbers.reset_s:.1f} s, kept apart from the episodes' time")
     facts.add_row("modes", ", ".join(f"{k} {v:.1f} s" for k, v in numbers.mode_s.items()))
@@ -87,7 +99,7 @@ def end_table(numbers: Summary) -> Group:
     facts.add_row("guards", _shares(numbers.smallest_guard_margin))
     rate = f"{numbers.bytes_per_s / 1e3:.0f} kB/s"
     facts.add_row("record", f"{numbers.size_bytes / 1e6:.1f} MB, {rate} of robot time")
-    times = Table(title="tick, µs", title_justify="left")
+    times = _table("tick, µs")
     for name in ("stage", "p50", "p99", "p99.9", "max"):
         times.add_column(name, justify="left" if name == "stage" else "right")
     for stage, q in numbers.stages.items():
@@ -97,40 +109,79 @@ def end_table(numbers: Summary) -> Group:
 
 def fault_table(rows: Iterable[Row]) -> Table:
     """Return the fault table as a person reads it."""
-    table = Table(title="What can go wrong, and what the daemon then does", title_justify="left")
-    for column in ("fault", "response", "debounce", "clear", "what happened"):
-        table.add_column(column)
+    table = _table("What can go wrong, and what the daemon then does")
+    table.add_column("fault", no_wrap=True)
+    table.add_column("response", no_wrap=True)
+    table.add_column("ticks", justify="right")
+    table.add_column("clears", no_wrap=True)
+    table.add_column("what happened")
     for row in rows:
-        clear = row.clear.name + (f" {row.dwell_s:g} s" if row.dwell_s else "")
-        table.add_row(
-            row.fault.name, row.response.name, f"{row.debounce_ticks}", clear, row.sentence
-        )
+        style = _RESPONSE_STYLE.get(row.response, "")
+        clears = _CLEARS[row.clear].format(f"{row.dwell_s:g}")
+        response = Text(row.response.name, style=style)
+        table.add_row(row.fault.name, response, f"{row.debounce_ticks}", clears, row.sentence)
+    table.caption = "ticks: how many in a row the condition must hold before the fault acts"
+    table.caption_justify = "left"
     return table
 
 
-def replay_table(result: ReplayResult) -> Table:
+def replay_table(result: ReplayResult) -> Group:
     """Return what a replay found."""
     verdict = "[green]equal[/]" if result.exact else f"[red]{result.different} ticks differ[/]"
     where = "same machine: bit for bit" if result.same_machine else "other machine: with tolerance"
     counts = f"{result.ticks} compared, {result.skipped} skipped"
-    title = f"replay ({result.strength}): {verdict}   {counts}; {where}"
-    table = Table(title=title, title_justify="left")
-    for column in ("tick", "field", "recorded", "replayed"):
-        table.add_column(column)
-    for example in result.examples:
-        table.add_row(
-            str(example.tick), example.field, _numbers(example.recorded), _numbers(example.replayed)
-        )
+    heading = f"[bold]replay, {result.strength}:[/] {verdict}, {counts}; {where}"
+    shown: list[RenderableType] = [heading]
+    if result.commanded:
+        shown.append(_stretches(result))
+    if result.examples:
+        shown.append(_examples(result))
+    return Group(*shown)
+
+
+def _stretches(result: ReplayResult) -> Table:
+    table = _table("commanded differently")
+    table.add_column("ticks", no_wrap=True)
+    table.add_column("why")
+    for stretch in result.commanded[:_ROWS_MAX]:
+        table.add_row(f"{stretch.first_tick} to {stretch.last_tick}", stretch.why)
+    if len(result.commanded) > _ROWS_MAX:
+        table.add_row("…", f"{len(result.commanded) - _ROWS_MAX} more are in --json")
     return table
 
 
+def _examples(result: ReplayResult) -> Table:
+    table = _table("first differences")
+    for column in ("tick", "field", "recorded", "replayed"):
+        table.add_column(column, no_wrap=column in ("tick", "field"))
+    for example in result.examples[:_ROWS_MAX]:
+        recorded, replayed = _numbers(example.recorded), _numbers(example.replayed)
+        table.add_row(str(example.tick), example.field, recorded, replayed)
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+
+
 def _numbers(values: list[float]) -> str:
-    return " ".join(f"{value:.9g}" for value in values[:4]) + (" …" if len(values) > 4 else "")
+    shown = " ".join(f"{value:.6g}" for value in values[:_NUMBERS_MAX])
+    return shown + (" …" if len(values) > _NUMBERS_MAX else "")
 
 
 def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items())
+    return _in_lines(f"{name} {count}" for name, count in counts.items())
 
 
 def _shares(margins: dict[str, float]) -> str:
-    return ", ".join(f"{name} {share:.2f}" for name, share in margins.items())
+    return _in_lines(f"{name} {share:.2f}" for name, share in margins.items())
+
+
+def _in_lines(parts: Iterable[str]) -> str:
+    """Join parts into lines that fit a narrow terminal; none is split."""
+    lines = [""]
+    for part in parts:
+        if lines[-1] and len(lines[-1]) + len(part) > _LINE_MAX:
+            lines.append("")
+        lines[-1] += f"{part}, "
+    return "\n".join(lines).removesuffix(", ")

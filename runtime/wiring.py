@@ -1,7 +1,6 @@
 """Composition: the only file of the runtime that knows policies/ and sims/ (inside functions)."""
 
 import base64
-import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ from runtime.interfaces import (
     BasePolicy,
     Link,
     LinkDescription,
-    LinkFactory,
     RecordSink,
     ResidualPolicy,
 )
@@ -34,6 +32,7 @@ from runtime.messages import GroupSize, Outcome, Phase, Sizes, tick_layout
 from runtime.monitors import MonitorLimits
 from runtime.motion import MotionParts
 from runtime.operator_port import Port
+from runtime.plugin import link_factory
 from runtime.policy_contract import PolicyInterface
 from runtime.realtime import Pacer
 from runtime.record_format import RecordHeader
@@ -229,7 +228,7 @@ def open_link(
         LinkError: what stands behind the link is another robot, or has other groups.
     """
     config = deployment.config
-    link = _link_factory(config.link)(
+    link = link_factory(config.link, deployment.config_file)(
         config,
         deployment.config_file,
         deployment.robot,
@@ -240,17 +239,6 @@ def open_link(
     )
     check_link(deployment, link)
     return link
-
-
-def _link_factory(name: str) -> LinkFactory:
-    module_name, function = name.split(":")
-    try:
-        factory: LinkFactory = getattr(importlib.import_module(module_name), function)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"link: {name!r} cannot be found ({error}); write module:function of a LinkFactory"
-        ) from None
-    return factory
 
 
 def check_link(deployment: Deployment, link: Link) -> None:

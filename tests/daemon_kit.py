@@ -26,7 +26,7 @@ from runtime.messages import Mode
 from runtime.record_format import RecorderStatus, socket_folder
 from runtime.records import Record, read_record
 from runtime.robot_spec import RobotSpec
-from tests.runtime.invariant_checker import JointInvariants, check, segments
+from tests.runtime.invariant_checker import JointInvariants, check
 
 ROOT = Path(__file__).resolve().parents[1]
 TRIMTAB = (sys.executable, "-m", "runtime.cli")
@@ -82,17 +82,17 @@ class Daemon:
         self.config = config
         self.robot_id = str(YAML(typ="safe").load(config.read_text(encoding="utf-8"))["robot_id"])
         self.records = config.parent / "out" / "records"
-        self._out = (config.parent / f"out-{secrets.token_hex(3)}.txt").open("w+")
-        self._err = (config.parent / f"err-{secrets.token_hex(3)}.txt").open("w+")
+        name = secrets.token_hex(3)
+        self._texts = [config.parent / f"{name}-{what}.txt" for what in ("out", "err")]
         command = [*TRIMTAB, "run", "--config", config, *words]
-        self.process = subprocess.Popen(
-            [str(word) for word in command], cwd=ROOT, stdout=self._out, stderr=self._err
-        )
+        with self._texts[0].open("w") as out, self._texts[1].open("w") as err:
+            self.process = subprocess.Popen(
+                [str(word) for word in command], cwd=ROOT, stdout=out, stderr=err
+            )
         if file_bytes_max is not None:
             limits = (file_bytes_max, file_bytes_max)
             resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, limits)
-        context = zmq.Context.instance()
-        self._status: zmq.Socket[bytes] = context.socket(zmq.SUB)
+        self._status: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
         self._status.setsockopt(zmq.LINGER, 0)
         self._status.setsockopt(zmq.RECONNECT_IVL, 20)
         self._status.setsockopt(zmq.SUBSCRIBE, b"")
@@ -131,12 +131,9 @@ class Daemon:
 
     def said(self) -> Said:
         """Return what was said so far."""
-        texts = []
-        for file in (self._out, self._err):
-            file.flush()
-            texts.append(Path(file.name).read_text(encoding="utf-8"))
+        out, err = (text.read_text(encoding="utf-8") for text in self._texts)
         code = self.process.poll()
-        return Said(-1000 if code is None else code, texts[0], texts[1])
+        return Said(-1000 if code is None else code, out, err)
 
     def record(self) -> Record:
         """Read the only run's record."""
@@ -152,8 +149,6 @@ class Daemon:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
         self._status.close()
-        self._out.close()
-        self._err.close()
 
 
 @contextmanager
@@ -215,13 +210,19 @@ def limits_of(record: Record) -> list[JointInvariants]:
 
 
 def assert_kept_invariants(record: Record) -> None:
-    """Judge every command that was sent, from the first to the last."""
+    """Judge every command that was sent, from the first to the last.
+
+    A reference begins, at rest and where the robot was measured, with the first command after a
+    tick without one; an epoch that is raised later continues it.
+    """
     sent = record.scalar("command_sent").astype(bool)
-    rest = np.abs(record.column("dq")).max(axis=1) < 0.05
-    starts = segments(sent.tolist(), record.scalar("epoch").tolist(), rest.tolist())
-    dt_s = 1.0 / record.header.servo_hz
-    verdict = check(record.column("q_applied")[sent], dt_s, limits_of(record), starts)
-    assert verdict.violations == ()
+    begins = np.flatnonzero(sent & ~np.concatenate(([False], sent[:-1])))
+    ends = np.flatnonzero(sent & ~np.concatenate((sent[1:], [False]))) + 1
+    dt_s, limits = 1.0 / record.header.servo_hz, limits_of(record)
+    for begin, end in zip(begins, ends, strict=True):
+        commands = record.column("q_applied")[begin:end]
+        verdict = check(np.vstack((record.column("q")[begin], commands)), dt_s, limits)
+        assert verdict.violations == ()
 
 
 def assert_ended_at_rest(record: Record) -> None:

@@ -7,7 +7,7 @@ import pytest
 from runtime.config import load_config
 from runtime.errors import ConfigError, RecordError
 from runtime.faults import ROWS
-from tests.daemon_kit import ROOT, Daemon, Said, daemon, json_of, trimtab, write_config
+from tests.daemon_kit import ROOT, Daemon, daemon, json_of, trimtab, write_config
 
 BASE = ROOT / "policies" / "bases" / "peg.onnx"
 EPISODES = 2
@@ -24,7 +24,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
 
 
 def test_a_run_ends_with_its_numbers(finished: Daemon) -> None:
-    said = Said(finished.process.returncode, *_texts(finished))
+    said = finished.said()
     assert said.code == 0, said
     numbers = json_of(said)
     assert sum(numbers["outcomes"].values()) == EPISODES
@@ -32,12 +32,6 @@ def test_a_run_ends_with_its_numbers(finished: Daemon) -> None:
     assert numbers["missing"] == numbers["dropped"] == 0
     assert not numbers["truncated"]
     assert finished.record().header.link["field"] == "nominal"
-
-
-def _texts(robot: Daemon) -> tuple[str, str]:
-    folder = robot.config.parent
-    (out,), (err,) = folder.glob("out-*.txt"), folder.glob("err-*.txt")
-    return out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8")
 
 
 def test_it_replays_at_both_strengths(finished: Daemon) -> None:
@@ -116,7 +110,7 @@ def test_every_command_explains_itself(command: list[str]) -> None:
         (["run", "--clock", "sundial"], ConfigError.exit_code, "lockstep and realtime"),
         (["replay", "nowhere", "--strength", "iron"], ConfigError.exit_code, "envelope, policy"),
         (["replay", "nowhere"], RecordError.exit_code, "no record here"),
-        (["ask", "please"], ConfigError.exit_code, "arm, stop, rearm, disarm"),
+        (["ask", "please"], ConfigError.exit_code, "arm, disarm, stop, rearm"),
         (["mark", "victory"], ConfigError.exit_code, "success, failure"),
         (["run", "--episodes", "0"], 2, "--episodes"),
         (["fly"], 2, "fly"),

@@ -22,6 +22,7 @@ from tests.daemon_kit import (
     children,
     daemon,
     libraries,
+    lives,
     trimtab,
     wait_gone,
     write_config,
@@ -110,14 +111,16 @@ def _obeys(robot: Daemon) -> None:
     assert moving.code == StartRefused.exit_code
     assert "DISARM refused in mode HOMING" in moving.err
     assert trimtab("ask", "stop", *config).code == 0
-    _ask_until_granted(robot, "disarm", Mode.READY)
+    # disarmed, yet the stop is still latched: only re-arming makes it ready again
+    _ask_until_granted(robot, "disarm", Mode.DISARMED)
+    _ask_until_granted(robot, "rearm", Mode.READY)
 
 
 def _ask_until_granted(robot: Daemon, what: str, *modes: Mode) -> None:
     """Ask again while the arm has not come to rest yet."""
-    for _ in range(40):
-        if trimtab("ask", what, "--config", robot.config).code == 0:
-            break
+    deadline_s = time.monotonic() + 10.0
+    while trimtab("ask", what, "--config", robot.config).code:
+        assert time.monotonic() < deadline_s, f"{what} is never granted"
         time.sleep(0.05)
     robot.wait_for_mode(*modes)
 
@@ -177,6 +180,20 @@ def test_ctrl_c_during_a_reset_to_control_alone(tmp_path: Path) -> None:
         assert robot.record().header.seeds == {"sim": 1}
 
 
+def test_ctrl_c_in_real_time_and_what_the_system_granted(tmp_path: Path) -> None:
+    with daemon(write_config(tmp_path), "--arm", "--clock", "realtime") as robot:
+        robot.wait_for_mode(Mode.HOMING)
+        robot.signal(signal.SIGINT)
+        assert robot.end().code == ENDED_BY_STOP
+    record = robot.record()
+    assert_ended_at_rest(record)
+    assert record.scalar("mode")[-1] == Mode.STOPPED
+    notes = [event for event in record.events if event.text.startswith("real time: ")]
+    assert len(notes) == 1
+    assert notes[0].now_ns > 0
+    assert ("warning: " in text_of(robot)) == ("warning: " in robot.said().err)
+
+
 def test_ctrl_c_before_anything_was_loaded(tmp_path: Path) -> None:
     with daemon(write_config(tmp_path), "--arm") as robot:
         deadline_s = time.monotonic() + 10.0
@@ -201,7 +218,7 @@ def test_a_killed_control_process_is_reported_and_never_restarted(tmp_path: Path
         assert time.monotonic() - before_s < 5.0
         assert said.code == CONTROL_DIED
         assert "the control process was killed by SIGKILL and is not started again" in said.err
-        assert not os.path.exists(f"/proc/{recorder}")
+        assert not lives(recorder)
         record = robot.record()
         # the recorder closed its file
         assert not record.truncated

@@ -12,9 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from policies.base import OnnxBasePolicy
+from policies.demonstrations import DemonstrationSpec
+from runtime.config import parse, read_yaml
 from runtime.messages import Mode, Phase
 from runtime.records import Record
 from tests.planar.kit import REST_RAD_S, Daemon, end_of, verdict
+from tests.planar.train import COMMAND, FOLDER
 
 EPISODES = 6
 STOPPED_BY_REQUEST = 7
@@ -39,6 +43,18 @@ def test_config_spec_policy_and_link_fit(daemon: Daemon) -> None:
     assert facts["robot"] == "planar, 3 joints"
     assert facts["base"].startswith("reach, 50 Hz")
     assert facts["servo"] == "250 Hz"
+
+
+def test_the_committed_base_is_what_its_spec_and_command_make() -> None:
+    contract = OnnxBasePolicy.load(FOLDER / "reach.onnx").contract
+    spec = parse(DemonstrationSpec, read_yaml(FOLDER / "reach.yaml"), "reach.yaml")
+    assert [(term.name, term.size) for term in contract.terms] == [
+        (term.name, term.size) for term in spec.terms
+    ]
+    assert (contract.action, contract.rate_hz) == (spec.action, spec.rate_hz)
+    assert contract.action.kind == "joint_target"
+    assert contract.provenance.command == COMMAND
+    assert (FOLDER / "reach.onnx").stat().st_size < 20_000
 
 
 def test_the_base_reaches_its_goals(finished: tuple[Any, Path], daemon: Daemon) -> None:
@@ -87,7 +103,7 @@ def ends_at_rest(record: Record) -> bool:
 
 def test_ctrl_c_leaves_the_arm_at_rest(daemon: Daemon) -> None:
     with daemon.running("--arm") as process:
-        daemon.wait_for(lambda status: status.episode >= 2)
+        daemon.wait_for(process, lambda status: status.episode >= 2)
         process.send_signal(signal.SIGINT)
         code, _, _ = end_of(process)
     record = daemon.record()
@@ -101,11 +117,11 @@ def test_ctrl_c_leaves_the_arm_at_rest(daemon: Daemon) -> None:
 
 def test_an_operator_stops_the_arm_in_real_time(daemon: Daemon) -> None:
     with daemon.running("--arm", "--clock", "realtime") as process:
-        daemon.wait_for(lambda status: status.phase == Phase.RESETTING.name)
+        daemon.wait_for(process, lambda status: status.phase == Phase.RESETTING.name)
         code, out, errors = daemon.call("ask", "stop")
         assert code == 0, errors
         assert "accepted" in out
-        daemon.wait_for(lambda status: status.mode == Mode.STOPPED.name)
+        daemon.wait_for(process, lambda status: status.mode == Mode.STOPPED.name)
         process.send_signal(signal.SIGINT)
         end_of(process)
     record = daemon.record()

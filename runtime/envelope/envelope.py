@@ -177,12 +177,11 @@ class Envelope:
         self._current = current
         # zeros before the first rest: the lists always have the robot's width
         shown = current or (_NOWHERE,) * len(self._joints)
-        q, v, a, _, limited_by, margin = zip(*shown, strict=True)
-        self.q: list[float] = list(q)
-        self.v: list[float] = list(v)
-        self.a: list[float] = list(a)
-        self.limited_by: list[int] = list(limited_by)
-        self.margin: list[float] = list(margin)
+        self.q = [r.q for r in shown]
+        self.v = [r.v for r in shown]
+        self.a = [r.a for r in shown]
+        self.limited_by = [r.limited_by for r in shown]
+        self.margin = [r.margin for r in shown]
 
     def _require_rest(self) -> None:
         if not self._issued:

@@ -66,13 +66,12 @@ class Guards:
 
     def __init__(self, spec: RobotSpec, settings: GuardSettings) -> None:
         self._torque_max_nm = [j.torque_max_nm * settings.torque_share for j in spec.joints]
-        self._tracking_max_rad = settings.tracking_error_rad
-        self._speed_max_m_s = settings.tool_speed_m_s
+        self._tracking_max_rad = [settings.tracking_error_rad] * len(spec.joints)
+        self._speed_max_m_s = [settings.tool_speed_m_s]
         box = settings.workspace
-        self._walls = [
-            (0.5 * (low + high), 0.5 * (high - low))
-            for low, high in zip(box.low_m, box.high_m, strict=True)
-        ]
+        sides = list(zip(box.low_m, box.high_m, strict=True))
+        self._middle_m = [0.5 * (low + high) for low, high in sides]
+        self._half_m = [0.5 * (high - low) for low, high in sides]
 
     def margins(
         self,
@@ -90,19 +89,24 @@ class Guards:
         Raises:
             ValueError: the number of joints or coordinates differs.
         """
-        torque = zip(tau_estimate_nm, self._torque_max_nm, strict=True)
-        joints = zip(q_commanded, q, strict=True)
-        place = zip(tool_position_in_base_m, self._walls, strict=True)
-        limit = self._tracking_max_rad
+        error = [to - at for to, at in zip(q_commanded, q, strict=True)]
+        place = [
+            at - middle
+            for at, middle in zip(tool_position_in_base_m, self._middle_m, strict=True)
+        ]
         return GuardMargins(
-            torque=_left([abs(tau) / most for tau, most in torque]),
-            tracking=_left([abs(to - at) / limit for to, at in joints]),
-            tool_speed=_left([abs(tool_speed_m_s) / self._speed_max_m_s]),
-            workspace=_left([abs(at - middle) / half for at, (middle, half) in place]),
+            torque=_left(tau_estimate_nm, self._torque_max_nm),
+            tracking=_left(error, self._tracking_max_rad),
+            tool_speed=_left((tool_speed_m_s,), self._speed_max_m_s),
+            workspace=_left(place, self._half_m),
         )
 
 
-def _left(used: list[float]) -> float:
-    """Return what the largest used share leaves; -inf if one is NaN, which `max` may skip."""
-    # a sum is NaN if anything in it is; shares are not negative, so infinities cannot cancel
-    return 1.0 - float(max(used)) if sum(used) <= math.inf else -math.inf
+def _left(values: Sequence[float], limits: Sequence[float]) -> float:
+    """Return the smallest share of a limit that its value leaves; -inf if a value is NaN."""
+    worst = 0.0
+    for value, limit in zip(values, limits, strict=True):
+        used = abs(value) / limit
+        if not (used <= worst):
+            worst = used if used > worst else math.inf
+    return 1.0 - worst

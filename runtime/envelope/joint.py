@@ -1,6 +1,6 @@
 """Admission of one joint's command: as asked, or as near to it as the invariants allow."""
 
-from typing import NamedTuple
+import msgspec
 
 from runtime.envelope.stop import JointStop, StopPlan
 from runtime.messages import Limit
@@ -21,7 +21,7 @@ _ACCELERATION = int(Limit.ACCELERATION)
 _JERK = int(Limit.JERK)
 
 
-class Reference(NamedTuple):
+class Reference(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The commanded reference of one joint after a tick.
 
     `q` rad, `v` rad/s, `a` rad/s^2: the command and its finite differences. `stop_a` rad/s^2: the
@@ -181,7 +181,8 @@ class JointAdmission:
         )
 
     def _reference(self, a_last: float, plan: StopPlan, limited_by: int) -> Reference:
-        q, v, a, q_low, q_high, _, _, a_next = plan
-        room = min(self._q_max - q_high, q_low - self._q_min) / self._half_range
+        v, a = plan.v, plan.a
+        room = min(self._q_max - plan.q_high, plan.q_low - self._q_min) / self._half_range
         used = max(abs(v) / self._v_max, abs(a) / self._a_max, abs(a - a_last) / self._h)
-        return Reference(q, v, a, a_next, limited_by, max(0.0, min(room, 1.0 - used)))
+        margin = max(0.0, min(room, 1.0 - used))
+        return Reference(plan.q, v, a, plan.a_next, limited_by, margin)

@@ -22,7 +22,8 @@ ramp, begun at negative velocity.
 
 import math
 from math import ceil, sqrt
-from typing import NamedTuple
+
+import msgspec
 
 from runtime.robot_spec import JointLimits
 
@@ -33,7 +34,7 @@ _ZERO_SHARE = 1e-15
 _DT_MAX_S = 0.1
 
 
-class StopPlan(NamedTuple):
+class StopPlan(msgspec.Struct, frozen=True, gc=False):
     """Where the stop from the state (`q` rad, `v` rad/s, `a` rad/s^2) takes the joint.
 
     `q_low`, `q_high` (rad) and `v_low`, `v_high` (rad/s) include the state itself; `a_next`

@@ -46,6 +46,13 @@ class Success:
         low, high = ALLOWED[self.field]
         return low <= self.share <= high
 
+    @property
+    def plausible(self) -> bool:
+        """Whether the 95 % interval leaves the wanted share possible."""
+        low, high = wilson(self.outcomes[Outcome.SUCCESS.name], self.episodes)
+        least, most = ALLOWED[self.field]
+        return low <= most and high >= least
+
     def line(self) -> str:
         low, high = wilson(self.outcomes[Outcome.SUCCESS.name], self.episodes)
         least, most = ALLOWED[self.field]

@@ -162,7 +162,7 @@ def wilson(successes: int, count: int) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-def quantile(values: Sequence[float], share: float) -> float:
+def quantile(values: np.ndarray[Any, Any], share: float) -> float:
     """Return the value below which `share` of the values lie; NaN without values."""
     return float(np.quantile(values, share)) if len(values) else math.nan
 

@@ -119,8 +119,9 @@ def test_it_says_what_stands_behind_it(bench: Bench) -> None:
 
 
 def test_the_first_read_delivers_every_group(bench: Bench) -> None:
-    inputs, now_ns = bench.inputs, bench.link.clock.now_ns()
-    for joint, q in zip(bench.deployment.robot.joints, bench.read(), strict=True):
+    inputs, joints = bench.inputs, bench.deployment.robot.joints
+    measured, now_ns = bench.read(), bench.link.clock.now_ns()
+    for joint, q in zip(joints, measured, strict=True):
         assert joint.position_min_rad <= q <= joint.position_max_rad
     assert (inputs.group_sequence > 0).all()
     assert (inputs.group_received_ns <= now_ns).all()

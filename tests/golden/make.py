@@ -57,7 +57,7 @@ CHANGES: dict[str, object] = {
     "sim.field": "nominal",
 }
 _NAN_STEP, _WILD_STEPS, _STOP_STEP = 4, range(12, 32), 36
-_LIMIT_TICKS = 6000
+_LIMIT_TICKS, _CHUNK_TICKS = 6000, 50
 
 
 class MisbehavingBase:
@@ -92,6 +92,8 @@ class Writing:
 
     def record(self, record: TickRecord) -> None:
         self._writer.add_ticks(memoryview(bytes(record.raw)))
+        if record.tick[0] % _CHUNK_TICKS == 0:
+            self._writer.flush()
 
     def event(self, event: Event) -> None:
         self._writer.add_event(event)

@@ -82,23 +82,30 @@ class Daemon:
                 process.send_signal(signal.SIGTERM)
                 end_of(process)
 
-    def wait_for(self, condition: Callable[[RecorderStatus], bool], limit_s: float = 20.0) -> None:
+    def wait_for(
+        self,
+        process: "subprocess.Popen[str]",
+        condition: Callable[[RecorderStatus], bool],
+        limit_s: float = 20.0,
+    ) -> None:
         """Wait for a status of the running daemon that fulfils `condition`."""
         endpoint = RecorderPlace("any", self.records, self.sockets).status_endpoint
         socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+        last: RecorderStatus | None = None
         try:
             socket.setsockopt(zmq.LINGER, 0)
             socket.setsockopt(zmq.SUBSCRIBE, b"")
             socket.connect(endpoint)
             deadline_s = time.monotonic() + limit_s
             while time.monotonic() < deadline_s:
-                if socket.poll(100) and condition(
-                    msgspec.msgpack.decode(socket.recv(), type=RecorderStatus)
-                ):
-                    return
+                assert process.poll() is None, f"the daemon ended: {end_of(process)}"
+                if socket.poll(100):
+                    last = msgspec.msgpack.decode(socket.recv(), type=RecorderStatus)
+                    if condition(last):
+                        return
         finally:
             socket.close()
-        raise AssertionError(f"waited {limit_s} s for a status in vain")
+        raise AssertionError(f"waited {limit_s} s in vain; the last status was {last}")
 
     def close(self) -> None:
         """Remove the socket folder."""

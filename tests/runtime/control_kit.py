@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.interfaces import BasePolicy, RecorderHealth
+from runtime.interfaces import BasePolicy, RecorderHealth, RecordSink
 from runtime.layout import Floats
 from runtime.messages import (
     Event,
@@ -148,6 +148,7 @@ class Rig:
         base: BasePolicy | None = None,
         field: str = "nominal",
         arm: bool = True,
+        sink: RecordSink | None = None,
     ) -> None:
         self.deployment = deployment or panda()
         self.base = base or Base(answer)
@@ -157,7 +158,7 @@ class Rig:
         self.port = ScriptedPort(arm=arm)
         self.sink = ListSink()
         surroundings = Surroundings(
-            self.link, self.base, zero_residual(), self.sink, self.port, None
+            self.link, self.base, zero_residual(), sink or self.sink, self.port, None
         )
         self.done = False
         self.loop = build_loop(self.deployment, surroundings, lambda _: self.done)

@@ -45,6 +45,9 @@ class Table:
     def phase(self) -> Phase:
         return self.manager.state.phase
 
+    def stands_in(self, phase: Phase) -> bool:
+        return self.phase is phase
+
     def tick(self, *signals: TaskSignal) -> EpisodeDecision:
         self.inputs.now_ns[0] += TICK_NS
         put_signals(self.inputs, signals)
@@ -101,7 +104,7 @@ def test_nothing_begins_while_the_arm_is_not_armed_or_is_held(
     table = Table()
     table.mode = mode
     decision = table.tick(signal)
-    assert table.phase is Phase.WAITING
+    assert table.stands_in(Phase.WAITING)
     assert decision == EpisodeDecision()
 
 
@@ -110,10 +113,10 @@ def test_a_reset_that_a_hold_interrupts_is_not_taken_for_done() -> None:
     table.tick(BEGIN)
     table.mode = Mode.HOLD
     table.stand(20)
-    assert table.phase is Phase.WAITING
+    assert table.stands_in(Phase.WAITING)
     table.mode = Mode.HOMING
     table.stand(20)
-    assert table.phase is Phase.WAITING
+    assert table.stands_in(Phase.WAITING)
     assert table.manager.state.episode == 0
 
 
@@ -126,7 +129,7 @@ def test_time_out_comes_exactly_after_steps_times_ticks() -> None:
         due.append(table.manager.step_due)
     decision = table.tick()
     assert (decision.outcome, decision.source) == (Outcome.TIMEOUT, SignalSource.MANAGER)
-    assert table.phase is Phase.WAITING
+    assert table.stands_in(Phase.WAITING)
     assert [i for i, is_due in enumerate(due) if is_due] == [0, PER_STEP, 2 * PER_STEP]
     assert not table.manager.step_due
 
@@ -186,7 +189,7 @@ def test_outcome_and_next_reset_may_come_in_one_tick() -> None:
     decision = table.tick(SUCCESS, RESET)
     assert decision.outcome is Outcome.SUCCESS
     assert decision.reset_target == (1.0, 2.0, 3.0)
-    assert table.phase is Phase.RESETTING
+    assert table.stands_in(Phase.RESETTING)
 
 
 def test_the_next_episode_never_begins_in_the_tick_that_ends_one() -> None:
@@ -194,7 +197,7 @@ def test_the_next_episode_never_begins_in_the_tick_that_ends_one() -> None:
     decision = table.tick(SUCCESS, BEGIN)
     assert decision.outcome is Outcome.SUCCESS
     assert not decision.began
-    assert table.phase is Phase.WAITING
+    assert table.stands_in(Phase.WAITING)
 
 
 def test_a_scripted_reset_is_ready_once_the_arm_has_stood_for_the_settle_time() -> None:
@@ -203,36 +206,34 @@ def test_a_scripted_reset_is_ready_once_the_arm_has_stood_for_the_settle_time() 
     table.stand(10, moving=True)
     table.stand(10, at_rest=False)
     table.stand(5)  # the first of them starts the clock: 4 ticks of 2 ms are 8 ms
-    assert table.phase is Phase.RESETTING
+    assert table.stands_in(Phase.RESETTING)
     table.stand(1, moving=True)
     table.stand(5)
-    assert table.phase is Phase.RESETTING
+    assert table.stands_in(Phase.RESETTING)
     table.stand(1)
-    assert table.phase is Phase.READY
+    assert table.stands_in(Phase.READY)
 
 
 def test_an_episode_begun_during_the_reset_begins_after_it() -> None:
     table = Table().put_into(Phase.RESETTING)
     assert not table.tick(BEGIN).began
     table.stand(6)
-    assert table.phase is Phase.READY
+    assert table.stands_in(Phase.READY)
     assert table.tick().began
-    assert table.phase is Phase.RUNNING
+    assert table.stands_in(Phase.RUNNING)
 
 
 def test_a_persons_reset_moves_nothing_and_waits_for_their_word() -> None:
     table = Table(by_person=True)
     assert table.tick(RESET).reset_target is None
     table.stand(100)
-    assert table.phase is Phase.RESETTING
+    assert table.stands_in(Phase.RESETTING)
     table.tick(RESET_END)
-    assert table.phase is Phase.READY
+    assert table.stands_in(Phase.READY)
 
 
 def predicate(hold_ticks: int = 0, *, above: float = 5.0, index: int = 1) -> Predicate:
-    return Predicate(
-        Outcome.FAILURE, "force", index, above, float("inf"), hold_ticks * TICK_NS
-    )
+    return Predicate(Outcome.FAILURE, "force", index, above, float("inf"), hold_ticks * TICK_NS)
 
 
 def test_a_predicate_without_hold_speaks_at_once_and_only_past_its_limit() -> None:

@@ -97,7 +97,7 @@ def test_keyframes_come_at_the_start_every_second_and_after_what_broke(
     assert faults(record) == {"RECORD_DROPPED"}
     assert frames()[-1] == int(record.tick[0])
     with monkeypatch.context() as patch:
-        patch.setattr(rig.tick, "_measure", lambda record: 1 // 0)
+        patch.setattr(rig.tick, "_measure", lambda _: 1 // 0)
         record = rig.run(1)
     assert frames()[-1] == int(record.tick[0])
 

@@ -38,7 +38,7 @@ def look(change: Callable[[TickInputs], Any]) -> set[str]:
 
 
 def test_a_healthy_tick_has_no_condition() -> None:
-    assert look(lambda inputs: None) == set()
+    assert look(lambda _: None) == set()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -167,7 +167,7 @@ class TestBase:
 
     @pytest.mark.parametrize(("age", "stale"), [(50, False), (51, True)])
     def test_age_counts_from_the_observation(self, age: int, stale: bool) -> None:
-        found = self.judge(lambda inputs: None, now=self.SINCE + age)
+        found = self.judge(lambda _: None, now=self.SINCE + age)
         assert found == ({"BASE_STALE"} if stale else set())
 
     @pytest.mark.parametrize(("age", "stale"), [(50, False), (51, True)])

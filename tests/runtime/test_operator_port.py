@@ -36,6 +36,11 @@ def client(tmp_path: Path, port: OperatorPort) -> Iterator[OperatorClient]:
         yield opened
 
 
+def polled(port: OperatorPort) -> OperatorPort:
+    port.poll()
+    return port
+
+
 def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not condition():
@@ -96,7 +101,7 @@ def test_a_stop_overtakes_whatever_waits_before_it(
     for asked in (Request.ARM, Request.DISARM, Request.REARM, Request.STOP):
         client.send(OperatorRequest(asked, "ada"))
     seen: list[Request] = []
-    until(lambda: (port.poll(), len(port._requests) == 4)[1])
+    until(lambda: len(polled(port)._requests) == 4)
     seen = [port.request() for _ in range(5)]
     assert seen == [Request.STOP, Request.ARM, Request.DISARM, Request.REARM, Request.NONE]
 
@@ -129,7 +134,7 @@ def test_garbage_is_refused_and_changes_nothing(
 def test_a_message_that_is_too_long_costs_its_sender_the_connection(
     tmp_path: Path, port: OperatorPort
 ) -> None:
-    rude = zmq.Context.instance().socket(zmq.DEALER)
+    rude: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
     rude.setsockopt(zmq.LINGER, 0)
     rude.connect(endpoint(tmp_path))
     rude.send(encode(OperatorRequest(Request.STOP, "x" * MAX_MESSAGE_BYTES)))
@@ -189,7 +194,7 @@ def test_a_flood_starves_neither_the_tick_nor_a_stop(tmp_path: Path, port: Opera
     with operator_client(tmp_path) as flood, operator_client(tmp_path) as person:
         for _ in range(900):
             flood.send(OperatorRequest(Request.ARM, "flood"))
-        until(lambda: (port.poll(), len(port._requests) >= 8)[1])
+        until(lambda: len(polled(port)._requests) >= 8)
         person.send(OperatorRequest(Request.STOP, "ada"))
         time.sleep(0.05)
         longest_s, asked = 0.0, []
@@ -223,7 +228,7 @@ def test_what_waits_is_bounded_and_the_rest_is_refused(
     assert len(port._requests) == len(port._signals) == 64
     # and a stop is taken even then
     client.send(OperatorRequest(Request.STOP, "ada"))
-    until(lambda: (port.poll(), len(port._requests) == 65)[1])
+    until(lambda: len(polled(port)._requests) == 65)
     assert port.request() is Request.STOP
     assert port.request() is Request.ARM
 
@@ -233,7 +238,7 @@ def test_the_supervisor_is_lost_only_after_it_was_there(
 ) -> None:
     assert not port.supervisor_lost
     client.heartbeat()
-    until(lambda: (port.poll(), port._heartbeat_ns)[1])
+    until(lambda: polled(port)._heartbeat_ns)
     assert not port.supervisor_lost
     beat = port._heartbeat_ns
     monkeypatch.setattr(time, "monotonic_ns", lambda: beat + 1_000_000_000)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from runtime.faults import Fault, Response
-from runtime.layout import Floats
 from runtime.messages import (
     EventKind,
     Mode,
@@ -20,6 +19,7 @@ from runtime.messages import (
     SignalKind,
     SignalSource,
     TaskSignal,
+    TickInputs,
     TickRecord,
 )
 from runtime.wiring import build_tick
@@ -134,9 +134,7 @@ def test_hand_overs_at_random_moments_keep_every_invariant() -> None:
         elif choice == "nan":
             rig.loop._inputs.base_action[0] = math.nan
         elif choice == "outcome":
-            rig.port.signal(
-                TaskSignal(SignalKind.OUTCOME, SignalSource.OPERATOR, Outcome.UNKNOWN)
-            )
+            rig.port.signal(TaskSignal(SignalKind.OUTCOME, SignalSource.OPERATOR, Outcome.UNKNOWN))
         elif choice == "begin":
             rig.port.signal(BEGIN)
         if rig.tick.state.mode is Mode.STOPPED and choice == "rearm":
@@ -225,21 +223,101 @@ def test_an_interrupted_reset_is_not_ready() -> None:
     assert_judged_clean(rig)
 
 
+# -- what the device does by itself -------------------------------------------------------------
+
+
+def silence(rig: Rig, patch: pytest.MonkeyPatch) -> None:
+    """Let no sample arrive; the commands answer ever older ones."""
+
+    def nothing(inputs: TickInputs) -> None:
+        return
+
+    patch.setattr(rig.link, "read", nothing)
+
+
+def test_after_the_device_let_go_the_reference_begins_anew_where_the_arm_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The device's watchdog holds at the last target that it took; our reference, had it gone on
+    braking, would pull the arm elsewhere with the first command after the pause."""
+    rig = Rig(noise(2), LONG)
+    rig.begin()
+    rig.run(180)
+    with monkeypatch.context() as patch:
+        silence(rig, patch)
+        rig.run(30)
+    rows = rig.table()[-30:]
+    age_ns = rows["now_ns"][:, 0] - rows["group_received_ns"][:, 0]
+    # 20 ms is how long the config lets a command live
+    assert (rows["command_sent"][:, 0] == (age_ns <= 20_000_000)).all()
+    assert rows["mode"][-1, 0] == Mode.HOLD
+    first = rig.until(lambda record: bool(record.command_sent[0]), 500)
+    assert np.abs(first.q_applied - first.q).max() == 0.0
+    assert not first.dq_applied.any()
+    assert np.abs(first.dq).max() <= 0.02
+    rig.until_mode(Mode.BASE, 300)
+    assert rig.run(200).mode[0] == Mode.BASE
+    assert not rig.table()["step_raised"].any()
+    assert_judged_clean(rig)
+
+
+def test_a_link_that_stays_away_stops_and_only_a_person_arms_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = Rig(noise(2), LONG)
+    rig.begin()
+    rig.run(180)
+    with monkeypatch.context() as patch:
+        silence(rig, patch)
+        record = rig.run(60)
+    assert record.mode[0] == Mode.STOPPED
+    assert faults(record) >= {"LINK_LOST", "JOINTS_STALE"}
+    sent = len(rig.sink.rows)
+    rig.run(300)
+    assert not rig.table()["command_sent"][sent:].any()
+    rig.port.ask(Request.REARM)
+    assert rig.run(1).mode[0] == Mode.READY
+    rig.port.ask(Request.ARM)
+    record = rig.run(1)
+    assert record.mode[0] == Mode.HOMING
+    assert np.abs(record.q_applied - record.q).max() < 1e-3
+    assert_judged_clean(rig)
+
+
+def test_a_hold_does_not_relax_towards_where_the_arm_was_seen_last() -> None:
+    rig = Rig(noise(2), LONG)
+    rig.begin()
+    rig.run(180)
+    frozen = rig.link.read
+
+    def not_a_number(inputs: TickInputs) -> None:
+        frozen(inputs)
+        inputs.q[2] = math.nan
+
+    rig.link.read = not_a_number  # type: ignore[method-assign]
+    rig.until(lambda record: not record.dq_applied.any(), 300)
+    stood = rig.tick.record.q_applied.copy()
+    record = rig.run(200)
+    assert record.mode[0] == Mode.HOLD
+    assert (record.q_applied == stood).all()
+
+
 # -- the base ----------------------------------------------------------------------------------
 
 
-def test_a_base_that_goes_silent_holds_by_name_and_recovers() -> None:
+def test_a_base_that_goes_silent_holds_by_name_and_recovers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     rig = Rig(noise(2), LONG)
     rig.begin()
     rig.run(100)
     inputs = rig.loop._inputs
-    think = rig.loop._think
-    rig.loop._think = lambda record: None  # type: ignore[method-assign]
-    record = rig.until_mode(Mode.HOLD, 200)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.loop, "_think", lambda _: None)
+        record = rig.until_mode(Mode.HOLD, 200)
     assert faults(record) >= {"BASE_STALE"}
     age_ns = int(record.now_ns[0] - inputs.base_observed_ns[0])
     assert 120_000_000 < age_ns <= 122_000_000
-    rig.loop._think = think  # type: ignore[method-assign]
     rig.until_mode(Mode.BASE, 400)
     assert rig.run(200).mode[0] == Mode.BASE
     assert_judged_clean(rig)
@@ -327,9 +405,7 @@ def test_a_step_that_always_raises_still_comes_to_rest(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("name", ["rest_at", "q_target"])
-def test_an_arming_that_raises_commands_nothing(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_arming_that_raises_commands_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig(arm=False)
     rig.run(5)
     parts = rig.tick._motion.parts
@@ -429,5 +505,3 @@ def test_an_honest_still_policy_is_never_limited() -> None:
     rig.run(500)
     assert not rig.table()["limited_by"].any()
     assert rig.table()["response"].max() <= Response.WARN
-
-

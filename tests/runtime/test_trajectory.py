@@ -132,10 +132,11 @@ def test_it_is_done_where_it_starts_and_stays_where_it_ends() -> None:
     assert trajectory.done
     assert trajectory.next() == [0.5, 0.5, 0.5]
     trajectory.move_to((0.6, 0.5, 0.4), 0.0)
-    assert not trajectory.done
+    ends = [trajectory.done]
     for _ in range(3000):
         q = trajectory.next()
-    assert trajectory.done
+    ends.append(trajectory.done)
+    assert ends == [False, True]
     assert q == pytest.approx([0.6, 0.5, 0.4], abs=1e-12)
 
 
