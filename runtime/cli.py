@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -18,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from runtime.errors import ConfigError, RecordError, StartRefused, TrimtabError
 from runtime.faults import ROWS, Row
 from runtime.messages import Outcome, Request, SignalKind, SignalSource, TaskSignal
-from runtime.record_format import SEGMENT_SUFFIX, RecorderStatus, new_place, socket_folder
+from runtime.record_format import SEGMENT_SUFFIX, new_place, socket_folder
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 base_app = typer.Typer(no_args_is_help=True, help="Train and check base policies.")
@@ -71,7 +72,7 @@ def run(
     """Run the control daemon, recorded, until it is told to stop or its episodes are over."""
     from runtime.lockfile import RobotLock
     from runtime.supervisor import Supervisor
-    from runtime.view import live_view
+    from runtime.view import LiveRun
     from runtime.wiring import load_deployment
 
     if clock not in ("lockstep", "realtime"):
@@ -86,13 +87,9 @@ def run(
     for name, value in (("--field", field), ("--seed", seed), ("--episodes", episodes)):
         options += [] if value is None else [name, str(value)]
     options += ["--simulated-only"] if arm else []
-    live = Live(console=console, refresh_per_second=5, transient=True)
-
-    def show(status: RecorderStatus) -> None:
-        if not as_json:
-            live.update(live_view(status, episodes))
-
-    supervisor = Supervisor(place, deployment.config.recorder, options, lock, arm, show)
+    view = LiveRun(episodes)
+    live = nullcontext() if as_json else Live(view, console=console, transient=True)
+    supervisor = Supervisor(place, deployment.config.recorder, options, lock, arm, view.show)
     with live:
         ended = supervisor.run()
     if place.folder.exists():

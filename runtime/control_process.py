@@ -7,6 +7,7 @@ import argparse
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -152,7 +153,8 @@ def run(options: argparse.Namespace) -> int:
         never = options.episodes is None
         done = (lambda _: False) if never else EpisodesDone(options.episodes)
         pacer = None if lockstep else _pacer(deployment)
-        surroundings = Surroundings(link, base, zero_residual(), sink, port, pacer)
+        epoch = int(time.time())
+        surroundings = Surroundings(link, base, zero_residual(), sink, port, pacer, epoch)
         loop = build_loop(deployment, surroundings, done)
         _let_signals_end(loop, port, options.parent)
         if not lockstep:

@@ -86,7 +86,7 @@ class ControlLoop:
         self._keyframe()
         while not self._finished():
             if self._idle and self._lockstep and not self._parts.port.wait(_IDLE_WAIT_S):
-                # nobody asks for anything: simulated time stands still while disarmed
+                # nobody asks for anything: simulated time stands still where nothing moves
                 continue
             self.tick_once()
         self._parts.sink.close()
@@ -193,7 +193,8 @@ class ControlLoop:
         if self._keyframe_due or record.tick[0] % self._keyframe_ticks == 0:
             self._keyframe()
         mode = tick.state.mode
-        self._idle = mode is Mode.READY and self._ending is Request.NONE
+        waits = mode is Mode.READY or (mode is Mode.STOPPED and tick.at_rest)
+        self._idle = waits and self._ending is Request.NONE
         if self._ending is Request.NONE and self._is_done():
             self._ending = Request.DISARM
 

@@ -58,6 +58,23 @@ def next_mode(
     return asked, False
 
 
+def refusal(mode: Mode, request: Request, response: Response, facts: ModeFacts) -> str:
+    """Say why `next_mode` refused a request, and where or when it would be granted."""
+    asked = REQUESTS.get((mode, request))
+    if asked is None:
+        where = ", ".join(allowed.name for allowed, known in REQUESTS if known is request)
+        why = f"allowed in {where}"
+    elif not facts.at_rest:
+        why = "the robot still moves; ask for STOP, or wait until it is at rest"
+    elif not (asked is Mode.DISARMED or facts.preflight_ok):
+        why = "preflight has not passed: an observation is missing"
+    elif not facts.can_start:
+        why = "no reference may begin at the measured pose"
+    else:
+        why = f"a fault asks for {response.name}; end its cause, then REARM"
+    return f"request {request.name} refused in mode {mode.name}: {why}"
+
+
 def rearms(mode: Mode, request: Request, facts: ModeFacts) -> bool:
     """Return whether latched faults may clear in this tick; out of a stop, only at rest."""
     if request is not Request.REARM:

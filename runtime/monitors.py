@@ -98,7 +98,9 @@ class Monitors:
             conditions |= 1 << Fault.JOINTS_STALE
         if self.stale_groups & ~1:
             conditions |= 1 << Fault.GROUP_STALE
-        if not (now_ns - inputs.link_received_ns.item() <= self._limits.link_lost_ns):
+        heard_ns = inputs.link_received_ns.item()
+        # what was never heard is not lost: until the first sample the joints count as stale
+        if heard_ns and not (now_ns - heard_ns <= self._limits.link_lost_ns):
             conditions |= 1 << Fault.LINK_LOST
         return conditions
 

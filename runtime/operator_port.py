@@ -101,10 +101,10 @@ class OperatorPort:
             self._take(self._socket.recv_multipart(zmq.NOBLOCK))
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until something arrived or the time is up."""
-        if self._requests or self._signals:
-            return True
-        return bool(self._socket.poll(round(timeout_s * 1e3)))
+        """Wait until a request or signal arrived or the time is up; heartbeats are no reason."""
+        if not (self._requests or self._signals) and self._socket.poll(round(timeout_s * 1e3)):
+            self.poll()
+        return bool(self._requests or self._signals)
 
     def request(self) -> Request:
         """Return the oldest request, or STOP if anybody asks for it."""

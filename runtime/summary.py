@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from runtime.faults import ROWS, Fault, Response
 from runtime.messages import GUARDS, STAGES, Limit, Mode, Outcome, Phase, SignalSource
@@ -98,9 +99,6 @@ class Summary(msgspec.Struct, frozen=True):
 
 def wilson(successes: int, count: int) -> Proportion:
     """Return the Wilson score interval at 95 %, `count` > 0 (Wilson 1927)."""
-    # scipy takes half a second to import, which only those who ask for an interval should pay
-    from scipy.stats import binomtest
-
     interval = binomtest(successes, count).proportion_ci(0.95, method="wilson")
     return Proportion(
         successes, count, successes / count, float(interval.low), float(interval.high)

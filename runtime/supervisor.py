@@ -21,7 +21,7 @@ from runtime.config import RecorderConfig
 from runtime.control_process import command as control_command
 from runtime.errors import RecordError
 from runtime.lockfile import RobotLock
-from runtime.messages import Mode, Request
+from runtime.messages import Request
 from runtime.operator_port import OperatorClient
 from runtime.record_format import RecorderPlace, RecorderStatus
 from runtime.recorder import recorder_command
@@ -70,6 +70,7 @@ class Supervisor:
         self._arm = arm
         self._show = show
         self._stop_asked = False
+        self._asking = False
         self._asked_s = 0.0
         self._refusal = ""
         self._recorder_given_up = False
@@ -131,18 +132,23 @@ class Supervisor:
 
     def _beat(self, client: OperatorClient, status: "zmq.Socket[bytes]") -> None:
         client.heartbeat()
-        now_s = time.monotonic()
-        if self._arm and now_s - self._asked_s > _ASK_S:
-            self._asked_s = now_s
-            client.send(OperatorRequest(Request.ARM, "supervisor, for --arm"))
-        reply = client.receive()
-        if reply is not None and reply.mode not in (Mode.DISARMED, Mode.READY):
-            self._arm = False
-        if reply is not None and not reply.accepted and reply.text != self._refusal:
-            self._refusal = reply.text
-            _say(f"not armed: {reply.text}")
+        self._ask_to_arm(client)
         if status.poll(round(_BEAT_S * 1e3)):
             self._take_status(status)
+
+    def _ask_to_arm(self, client: OperatorClient) -> None:
+        """Ask until it is granted, with one request on its way at a time: none may come late."""
+        reply = client.receive()
+        if reply is not None:
+            self._asking = False
+            self._arm = self._arm and not reply.accepted
+            if not reply.accepted and reply.text != self._refusal:
+                self._refusal = reply.text
+                _say(f"not armed: {reply.text}")
+        now_s = time.monotonic()
+        if self._arm and not self._asking and now_s - self._asked_s > _ASK_S:
+            self._asking, self._asked_s = True, now_s
+            client.send(OperatorRequest(Request.ARM, "supervisor, for --arm"))
 
     def _take_status(self, status: "zmq.Socket[bytes]") -> None:
         while status.poll(0):

@@ -25,7 +25,7 @@ from runtime.messages import (
     TickRecord,
     new_record,
 )
-from runtime.modes import ACTIVE, ARMED, COMMANDING, ModeFacts, next_mode, rearms
+from runtime.modes import ACTIVE, ARMED, COMMANDING, ModeFacts, next_mode, rearms, refusal
 from runtime.monitors import MonitorLimits, Monitors, all_finite
 from runtime.motion import Motion, MotionParts
 from runtime.policy_contract import StartEnvelope
@@ -219,7 +219,7 @@ class ControlTick:
         mode = self.state.mode
         new, refused = next_mode(mode, request, response, self._facts)
         if refused:
-            self.notes.append(f"request {request.name} refused in mode {mode.name}")
+            self.notes.append(refusal(mode, request, response, self._facts))
         if new is not mode:
             self._enter(new, int(inputs.now_ns[0]))
         return refused

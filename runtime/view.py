@@ -73,6 +73,27 @@ def live_view(status: RecorderStatus, planned: int | None) -> Panel:
     return Panel(grid, title=f"trimtab · {status.run}", title_align="left", border_style="blue")
 
 
+class LiveRun:
+    """The live view of the newest status; None plans no end.
+
+    It is drawn by rich's thread: no slow terminal may hold up the supervisor's heartbeat.
+    """
+
+    def __init__(self, planned: int | None) -> None:
+        self._planned = planned
+        self._status: RecorderStatus | None = None
+
+    def show(self, status: RecorderStatus) -> None:
+        """Show `status` from the next refresh on."""
+        self._status = status
+
+    def __rich__(self) -> RenderableType:
+        """Draw it."""
+        if self._status is None:
+            return Text("starting …", style="dim")
+        return live_view(self._status, self._planned)
+
+
 def end_table(numbers: Summary) -> Group:
     """Return what a run amounted to: success, faults, limits, margins, tick percentiles."""
     facts = _table(numbers.run)

@@ -261,7 +261,10 @@ def check_link(deployment: Deployment, link: Link) -> None:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a loop is connected to, besides its tick."""
+    """What a loop is connected to, besides its tick.
+
+    `first_epoch`: above that of any earlier process, for a device that outlives them.
+    """
 
     link: Link
     base: BasePolicy
@@ -269,6 +272,7 @@ class Surroundings:
     sink: RecordSink
     port: Port
     pacer: Pacer | None
+    first_epoch: int = 0
 
 
 def build_loop(
@@ -279,6 +283,7 @@ def build_loop(
     """Compose a loop. `is_done` looks at the tick after each step; True ends the run at rest."""
     contract = surroundings.base.contract
     tick = build_tick(deployment, contract)
+    tick.state.epoch = surroundings.first_epoch
     parts = LoopParts(
         tick=tick,
         link=surroundings.link,

@@ -26,6 +26,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
 def test_a_run_ends_with_its_numbers(finished: Daemon) -> None:
     said = finished.said()
     assert said.code == 0, said
+    assert said.err == ""
     numbers = json_of(said)
     assert sum(numbers["outcomes"].values()) == EPISODES
     assert numbers["outcomes"].get("SUCCESS", 0) == numbers["success"]["successes"]

@@ -126,12 +126,15 @@ def _read(place: RecorderPlace, cpu_share: float) -> Slice:
     record = read_record(place.folder)
     sent = record.scalar("command_sent") > 0
     first = int(np.argmax(sent)) + _WARM_UP_TICKS
-    stages = record.column("stage_ns")[first:] / 1e3
-    wake = np.asarray(stages[:, _LATENESS])
+    # a record has the times of the tick before it
+    stages = record.column("stage_ns")[first + 1 :] / 1e3
+    missed = record.scalar("missed_ticks")[first:-1]
+    # the pacer counts from the deadline that it serves; here, from the first that was due
+    wake = np.asarray(stages[:, _LATENESS] + missed * PERIOD_US)
     return Slice(
         wake_us=wake,
         write_us=np.asarray(wake + stages[:, _READ] + stages[:, _STEP]),
-        missed=int(record.scalar("missed_ticks")[first:].sum()),
+        missed=int(missed.sum()),
         ticks_in_charge=int((record.scalar("mode")[first:] == Mode.BASE).sum()),
         cpu_share=cpu_share,
         notes=tuple(event.text for event in record.events if "real time" in event.text)[:1],

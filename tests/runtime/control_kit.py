@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime.faults import Fault
 from runtime.interfaces import BasePolicy, RecorderHealth, RecordSink
 from runtime.layout import Floats
 from runtime.messages import (
@@ -200,3 +201,20 @@ class Rig:
         rest = np.abs(rows["dq"]).max(axis=1) <= 0.02
         starts = segments(sent.tolist(), rows["epoch"][:, 0].tolist(), rest.tolist())
         return check(np.ascontiguousarray(rows["q_applied"][sent]), DT_S, INVARIANTS, starts)
+
+
+def faults(record: TickRecord) -> set[str]:
+    """Return the names of the active faults."""
+    return {f.name for f in Fault if int(record.faults[0]) >> f & 1}
+
+
+def settled(record: TickRecord) -> bool:
+    """True when reference and arm stand."""
+    return bool(np.abs(record.dq_applied).max() == 0.0 and np.abs(record.dq).max() < 0.01)
+
+
+def assert_judged_clean(rig: Rig) -> None:
+    """Fail if a command broke an invariant."""
+    verdict = rig.verdict()
+    assert verdict.ticks > 0
+    assert not verdict.violations, verdict.violations[:3]
