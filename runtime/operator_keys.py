@@ -3,15 +3,18 @@
 Without a terminal (a pipe, a service) there are no keys, and that is no error.
 """
 
+import getpass
 import os
 import select
 import sys
 import termios
 import tty
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from runtime.messages import Outcome, Request, SignalKind, SignalSource, TaskSignal
+from runtime.operator_port import OperatorClient
 from runtime.wire import OperatorMessage, OperatorRequest, OperatorSignal
 
 LEGEND = "space stop · s success · f failure · a abort · b begin · r reset · e reset over"
@@ -68,3 +71,34 @@ class OperatorKeys:
         if self._file < 0 or not select.select([self._file], [], [], 0)[0]:
             return ""
         return os.read(self._file, 32).decode(errors="ignore")
+
+
+class OperatorDesk:
+    """Takes keys to a running daemon and brings its refusals back."""
+
+    def __init__(self, folder: Path) -> None:
+        self._keys = OperatorKeys()
+        self._client = OperatorClient(folder)
+        self._who = f"{getpass.getuser()}, at the keys"
+
+    def __enter__(self) -> Self:
+        self._keys.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._keys.__exit__(kind, error, trace)
+        self._client.close()
+
+    def serve(self) -> str:
+        """Send what was pressed; return why something was refused, or nothing. Never waits."""
+        for key in self._keys.read():
+            message = message_for(key, self._who)
+            if message is not None:
+                self._client.send(message)
+        reply = self._client.receive()
+        return "" if reply is None or reply.accepted else reply.text

@@ -22,6 +22,7 @@ from runtime.control_process import command as control_command
 from runtime.errors import RecordError
 from runtime.lockfile import RobotLock
 from runtime.messages import Request
+from runtime.operator_keys import OperatorDesk
 from runtime.operator_port import OperatorClient
 from runtime.record_format import RecorderPlace, RecorderStatus
 from runtime.recorder import recorder_command
@@ -86,13 +87,16 @@ class Supervisor:
         status = self._status_socket()
         recorder = self._start(recorder_command(self._place, self._recorder_config))
         control = self._start(self._control_command())
+        desk = OperatorDesk(self._place.sockets)
         try:
-            while control.poll() is None:
-                self._beat(client, status)
-                recorder = self._keep_recorder(recorder)
-                if self._stop_asked:
-                    control.terminate()
-                    self._stop_asked = False
+            with desk:
+                while control.poll() is None:
+                    self._serve(desk)
+                    self._beat(client, status)
+                    recorder = self._keep_recorder(recorder)
+                    if self._stop_asked:
+                        control.terminate()
+                        self._stop_asked = False
             self._take_status(status)
             self._report.exit_code = self._judge(control.returncode)
         finally:
@@ -135,6 +139,12 @@ class Supervisor:
         self._ask_to_arm(client)
         if status.poll(round(_BEAT_S * 1e3)):
             self._take_status(status)
+
+    @staticmethod
+    def _serve(desk: OperatorDesk) -> None:
+        refusal = desk.serve()
+        if refusal:
+            _say(f"refused: {refusal}")
 
     def _ask_to_arm(self, client: OperatorClient) -> None:
         """Ask until it is granted, with one request on its way at a time: none may come late."""
