@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from runtime.faults import Response
 from runtime.interfaces import BasePolicy, Link, RecordSink, ResidualPolicy
 from runtime.messages import (
     SIGNAL_SLOTS,
@@ -65,6 +66,7 @@ class ControlLoop:
         self._keyframe_due = True
         self._signals: deque[TaskSignal] = deque()
         self._idle = False
+        self._supervisor_lost = False
         self._lockstep = parts.pacer is None
 
     def end(self) -> None:
@@ -78,8 +80,8 @@ class ControlLoop:
 
     @property
     def supervisor_lost(self) -> bool:
-        """True when the last tick saw that the supervisor is gone."""
-        return bool(self._inputs.supervisor_lost[0])
+        """True when the loop ended without its supervisor."""
+        return self._supervisor_lost
 
     def run(self) -> bool:
         """Tick until the end; True when it ended as planned rather than by a stop."""
@@ -89,6 +91,7 @@ class ControlLoop:
                 # nobody asks for anything: simulated time stands still where nothing moves
                 continue
             self.tick_once()
+        self._supervisor_lost = self._parts.port.supervisor_lost
         self._parts.sink.close()
         return self._ending is Request.DISARM and not self.supervisor_lost
 
@@ -193,8 +196,14 @@ class ControlLoop:
         if self._keyframe_due or record.tick[0] % self._keyframe_ticks == 0:
             self._keyframe()
         mode = tick.state.mode
-        waits = mode is Mode.READY or (mode is Mode.STOPPED and tick.at_rest)
-        self._idle = waits and self._ending is Request.NONE
+        latched = record.response[0] == Response.STOP
+        stopped = mode is Mode.STOPPED or latched
+        waits = mode is Mode.READY or (stopped and tick.at_rest)
+        idle = waits and self._ending is Request.NONE
+        if idle and not self._idle:
+            # nothing comes for a while: the event takes along what the sink still gathers
+            self._keyframe()
+        self._idle = idle
         if self._ending is Request.NONE and self._is_done():
             self._ending = Request.DISARM
 

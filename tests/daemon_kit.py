@@ -1,11 +1,13 @@
 """What the tests of whole daemons share: a config of one's own, real processes, the last ticks."""
 
+import atexit
 import contextlib
 import io
 import json
 import os
 import resource
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,6 +47,8 @@ def write_config(folder: Path, changes: Mapping[str, object] | None = None) -> P
         for name in path:
             block = block[name]
         block[last] = value
+    # not earlier: the next daemon looks there for what the one before left behind
+    atexit.register(shutil.rmtree, socket_folder(config["robot_id"]), ignore_errors=True)
     file = folder / "config.yaml"
     with file.open("w", encoding="utf-8") as stream:
         YAML().dump(config, stream)

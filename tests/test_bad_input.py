@@ -1,7 +1,6 @@
 """Files that nobody should trust: each refusal is a sentence with a way out, and nothing moves."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -221,7 +220,6 @@ def test_a_config_is_sought_where_it_was_said_to_be(tmp_path: Path) -> None:
 
 
 def test_nobody_answers_for_a_robot_that_does_not_run(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "config.yaml", tmp_path)
     config = write_config(tmp_path)
     said = trimtab("ask", "stop", "--config", config)
     assert_refused(said, 6, "no daemon answered", "trimtab run")

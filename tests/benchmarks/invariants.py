@@ -28,6 +28,7 @@ from tests.benchmarks.kit import (
     ColumnSink,
     OutcomeCounter,
     Rows,
+    Stuck,
     assemble,
     histogram,
     load_text,
@@ -202,7 +203,8 @@ def run_hostile(seconds: float, seed: int, *, reference: bool) -> Judgement:
     begin = time.monotonic()
     deployment = _patient(load_deployment(CONFIG_FILE), guarded=not reference)
     honest = load_base(deployment)
-    left, runs = round(seconds * SERVO_HZ), []
+    left = round(seconds * SERVO_HZ)
+    runs: list[Rows] = []
     while left > 0:
         sink, port = ColumnSink(COLUMNS), ScriptedPort()
         attendant = Attendant(port, left)
@@ -213,6 +215,8 @@ def run_hostile(seconds: float, seed: int, *, reference: bool) -> Judgement:
         if reference:
             attendant.lead(_between(deployment, assembly.tick.motion, seed))
         assembly.loop.run()
+        if not attendant.attacked:
+            raise Stuck(f"run {len(runs)}, seed {seed}: the policy was never in charge")
         runs.append(sink.rows())
         left -= attendant.attacked
         seed += 1
