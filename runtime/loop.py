@@ -196,7 +196,7 @@ class ControlLoop:
         if self._keyframe_due or record.tick[0] % self._keyframe_ticks == 0:
             self._keyframe()
         mode = tick.state.mode
-        latched = record.response[0] == Response.STOP
+        latched = record.response.item() == Response.STOP
         stopped = mode is Mode.STOPPED or latched
         waits = mode is Mode.READY or (stopped and tick.at_rest)
         idle = waits and self._ending is Request.NONE

@@ -36,6 +36,7 @@ class MonitorState(msgspec.Struct):
     tau: list[float]
     groups: dict[str, list[float]]
     sequence: list[int]
+    stale_groups: int = 0
     dropped: int = 0
     missed_level: float = 0.0
 
@@ -52,7 +53,8 @@ class Monitors:
         self._limits = limits
         self._group_names = [group.name for group in sizes.groups]
         self._group_fields = [(name, f"observation_{name}") for name in self._group_names]
-        self.stale_groups = 0
+        self._names = sizes.group_names
+        self.news: list[str] = []
         self.state = MonitorState(
             q=[0.0] * sizes.joints,
             dq=[0.0] * sizes.joints,
@@ -61,8 +63,17 @@ class Monitors:
             sequence=[0] * (1 + len(sizes.groups)),
         )
 
+    @property
+    def stale_groups(self) -> int:
+        """Bit mask of the groups past their age budget; bit 0 is the joints."""
+        return self.state.stale_groups
+
     def look(self, inputs: TickInputs) -> int:
-        """Return the conditions that hold in every mode, as a bit mask."""
+        """Return the conditions that hold in every mode, as a bit mask.
+
+        After it `news` says in sentences which groups have just become stale.
+        """
+        self.news.clear()
         return (
             self._finite(inputs)
             | self._ages(inputs)
@@ -89,14 +100,21 @@ class Monitors:
         now_ns = inputs.now_ns.item()
         received = inputs.group_received_ns.tolist()
         sequence = inputs.group_sequence.tolist()
-        self.stale_groups = 0
+        stale = 0
         for index, budget_ns in enumerate(self._limits.groups_ns):
             if sequence[index] == 0 or not (now_ns - received[index] <= budget_ns):
-                self.stale_groups |= 1 << index
+                stale |= 1 << index
+                if not self.state.stale_groups >> index & 1:
+                    age_s = (now_ns - received[index]) * 1e-9
+                    self.news.append(
+                        f"group {self._names[index]} is stale: sample {sequence[index]} is "
+                        f"{age_s:.4f} s old, its budget is {budget_ns * 1e-9:g} s"
+                    )
+        self.state.stale_groups = stale
         conditions = 0
-        if self.stale_groups & 1:
+        if stale & 1:
             conditions |= 1 << Fault.JOINTS_STALE
-        if self.stale_groups & ~1:
+        if stale & ~1:
             conditions |= 1 << Fault.GROUP_STALE
         heard_ns = inputs.link_received_ns.item()
         # what was never heard is not lost: until the first sample the joints count as stale

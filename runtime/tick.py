@@ -90,6 +90,7 @@ class ControlTick:
         record.raw[: len(inputs.raw)] = inputs.raw
         self.notes.clear()
         conditions = self._monitors.look(inputs) | self._follow(inputs) | self._measure(record)
+        self.notes.extend(self._monitors.news)
         decision = self._episodes.update(inputs, self._monitors.fresh_groups, self.state.mode)
         conditions |= self._policy_conditions(inputs, decision)
         request = Request(int(inputs.request[0]))

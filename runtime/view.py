@@ -10,6 +10,7 @@ from rich.text import Text
 
 from runtime.faults import Clear, Response, Row
 from runtime.messages import STAGES
+from runtime.operator_keys import LEGEND
 from runtime.record_format import RecorderStatus
 from runtime.replay import ReplayResult
 from runtime.summary import Summary, wilson
@@ -70,7 +71,14 @@ def live_view(status: RecorderStatus, planned: int | None) -> Panel:
         f"{status.ticks} ticks   {status.size_bytes / 1e6:.1f} MB   "
         f"{status.bytes_per_s / 1e6:.2f} MB/s   dropped {status.dropped}",
     )
-    return Panel(grid, title=f"trimtab · {status.run}", title_align="left", border_style="blue")
+    return Panel(
+        grid,
+        title=f"trimtab · {status.run}",
+        title_align="left",
+        subtitle=LEGEND,
+        subtitle_align="left",
+        border_style="blue",
+    )
 
 
 class LiveRun:

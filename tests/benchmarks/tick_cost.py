@@ -31,6 +31,7 @@ from runtime.record_format import RecorderPlace
 from runtime.recorder import RecorderClient, recorder_command
 from runtime.wiring import (
     Deployment,
+    EpisodesDone,
     Surroundings,
     build_loop,
     load_base,
@@ -50,6 +51,7 @@ SERVO_MEDIAN_MAX_US = 100.0
 POLICY_RATIO_MAX, POLICY_EXTRA_US = 2.5, 30.0
 GROWTH_MAX_MB = 1.0
 _RECORDER_START_S = 10.0
+_NEVER = 1_000_000_000
 _US = 1e-3  # per ns
 
 
@@ -207,7 +209,7 @@ def measure(robot_s: float, warm_up_s: float = WARM_UP_S) -> Costs:
     bare = BareSession(deployment.base_file, _features(base), actions)
     with tempfile.TemporaryDirectory() as folder, _recorder(deployment, base, Path(folder)) as sink:
         surroundings = Surroundings(link, base, zero_residual(), sink, ScriptedPort(), None)
-        loop = build_loop(deployment, surroundings, lambda _: False)
+        loop = build_loop(deployment, surroundings, EpisodesDone(_NEVER))
         quiet_garbage_collector()
         meter = _Meter(loop, link, bare, round(robot_s * SERVO_HZ))
         return meter.run(round(warm_up_s * SERVO_HZ))

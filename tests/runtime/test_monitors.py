@@ -76,6 +76,9 @@ def test_each_group_has_its_own_age_budget_and_is_named(
     inputs.group_received_ns[index] = NOW - budget - 1
     assert seen(monitors.look(inputs)) == {fault}
     assert monitors.stale_groups == 1 << index
+    assert [said.split()[1] for said in monitors.news] == [SIZES.group_names[index]]
+    monitors.look(inputs)
+    assert monitors.news == [], "said once, when it becomes stale"
     names = ["force", "task"]
     assert list(monitors.fresh_groups) == [n for n in names if n != ["", *names][index]]
 
