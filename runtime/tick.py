@@ -181,6 +181,8 @@ class ControlTick:
             if not motion.parts.envelope.refusal(q):
                 motion.take_up(q)
                 state.following = True
+                # a new reference: what was sent for the old one must not be executed any more
+                state.epoch += 1
         lost = state.mode in ARMED and not state.following
         return 1 << Fault.JOINTS_STALE if lost else 0
 
