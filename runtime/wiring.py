@@ -41,6 +41,7 @@ from runtime.scripted import ScriptedMotion
 from runtime.setpoints import JointSetpoints, Setpoints, ToolSetpoints
 from runtime.tick import ControlTick, TickSettings
 from runtime.trajectory import Trajectory
+from runtime.warm_up import warm_up
 
 MODEL_FILE = "model.xml"
 BASE_FILE = "base.onnx.base64"
@@ -283,6 +284,8 @@ def build_loop(
     """Compose a loop. `is_done` looks at the tick after each step; True ends the run at rest."""
     contract = surroundings.base.contract
     tick = build_tick(deployment, contract)
+    sizes = sizes_for(deployment, contract)
+    warm_up(tick, sizes, deployment.robot)
     tick.state.epoch = surroundings.first_epoch
     parts = LoopParts(
         tick=tick,
@@ -294,7 +297,6 @@ def build_loop(
         pacer=surroundings.pacer,
     )
     keyframe_ticks = round(deployment.config.control.servo_hz)
-    sizes = sizes_for(deployment, contract)
     return ControlLoop(parts, sizes, keyframe_ticks, lambda: is_done(tick))
 
 
