@@ -125,9 +125,10 @@ def base_train(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Clone the scripted expert in nominal simulation and export it with its I/O contract."""
-    from runtime.demonstrate import collect, deployment_without_base
+    from runtime.demonstrate import collect
+    from runtime.wiring import load_deployment
 
-    deployment = deployment_without_base(config)
+    deployment = load_deployment(config, base_to_come=True)
     target = out or deployment.base_file
     spec = spec or deployment.base_file.with_suffix(".yaml")
     said = f"trimtab base train --demonstrations {demonstrations} --seed {seed}"

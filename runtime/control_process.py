@@ -16,7 +16,7 @@ from typing import NoReturn
 from runtime.errors import StartRefused, TrimtabError
 from runtime.interfaces import Link
 from runtime.lockfile import RobotLock
-from runtime.loop import ControlLoop
+from runtime.loop import ControlLoop, EpisodesDone
 from runtime.messages import Event, EventKind
 from runtime.operator_port import OperatorPort
 from runtime.preflight import require_own_packages
@@ -31,7 +31,6 @@ from runtime.record_format import RecorderPlace
 from runtime.recorder import RecorderClient
 from runtime.wiring import (
     Deployment,
-    EpisodesDone,
     Surroundings,
     build_loop,
     load_base,

@@ -7,14 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.config import load_config, load_robot, parse, read_yaml, resolve
+from runtime.config import parse, read_yaml
 from runtime.interfaces import RecorderHealth
 from runtime.layout import Floats
 from runtime.messages import Event, Outcome, TickRecord
 from runtime.operator_port import ScriptedPort
 from runtime.policy_contract import PolicyInterface, StartEnvelope
 from runtime.tick import ControlTick
-from runtime.wiring import Deployment, Surroundings, build_loop, open_link, zero_residual
+from runtime.wiring import (
+    Deployment,
+    Surroundings,
+    build_loop,
+    load_deployment,
+    open_link,
+    zero_residual,
+)
 
 if TYPE_CHECKING:
     from policies.demonstrations import DemonstrationSpec, DemonstrationWriter
@@ -73,19 +80,6 @@ class _NoRecord:
         """Nothing to close."""
 
 
-def deployment_without_base(config_file: Path) -> Deployment:
-    """Read config and robot spec; the base file need not exist yet. Raises ConfigError."""
-    config = load_config(config_file)
-    robot = load_robot(config, config_file)
-    return Deployment(
-        config=config,
-        config_file=config_file,
-        robot=robot,
-        model_file=resolve(robot.tool.mjcf, config_file),
-        base_file=config_file.resolve().parent / config.base.file,
-    )
-
-
 def expert_interface(deployment: Deployment, spec: "DemonstrationSpec") -> PolicyInterface:
     """Return what the loop needs to know of an expert that may take over anywhere, at rest."""
     joints = deployment.robot.joints
@@ -124,7 +118,7 @@ def collect(
     from sims.expert import ScriptedExpert
     from sims.link import SimulatedLink
 
-    deployment = deployment_without_base(config_file)
+    deployment = load_deployment(config_file, base_to_come=True)
     spec = parse(DemonstrationSpec, read_yaml(spec_file), str(spec_file))
     interface = expert_interface(deployment, spec)
     link = open_link(deployment, interface, lockstep=True, field="nominal", seed=seed)

@@ -18,6 +18,7 @@ from runtime.messages import (
     Event,
     EventKind,
     Mode,
+    Outcome,
     Phase,
     Request,
     Sizes,
@@ -254,3 +255,18 @@ class ControlLoop:
             self._ending, self._ending_since_s = Request.STOP, now_s
             return False
         return late
+
+
+class EpisodesDone:
+    """Says when `count` episodes have ended; aborted ones do not count."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+
+    def __call__(self, tick: ControlTick) -> bool:
+        """Look at the record of the last step."""
+        record = tick.record
+        # items: comparing a number of numpy's with an enum's takes microseconds
+        if record.outcome.item() not in (Outcome.NONE, Outcome.ABORT):
+            self._left -= 1
+        return self._left <= 0 and record.phase.item() != Phase.RUNNING

@@ -28,7 +28,7 @@ from runtime.interfaces import (
 )
 from runtime.kinematics import DifferentialIk, Kinematics
 from runtime.loop import ControlLoop, LoopParts
-from runtime.messages import GroupSize, Outcome, Phase, Sizes, tick_layout
+from runtime.messages import GroupSize, Outcome, Sizes, tick_layout
 from runtime.monitors import MonitorLimits
 from runtime.motion import MotionParts
 from runtime.operator_port import Port
@@ -63,20 +63,23 @@ class Deployment:
         return tuple(GroupSize(g.name, g.size) for g in self.config.observations.groups)
 
 
-def load_deployment(config_file: Path) -> Deployment:
+def load_deployment(config_file: Path, *, base_to_come: bool = False) -> Deployment:
     """Read config and robot spec, and find every file that they name.
+
+    `base_to_come`: the base policy need not exist yet; it will be written beside the config.
 
     Raises:
         ConfigError: something is missing, unknown or contradictory.
     """
     config = load_config(config_file)
     robot = load_robot(config, config_file)
+    base_file = config_file.resolve().parent / config.base.file
     return Deployment(
         config=config,
         config_file=config_file,
         robot=robot,
         model_file=resolve(robot.tool.mjcf, config_file),
-        base_file=resolve(config.base.file, config_file),
+        base_file=base_file if base_to_come else resolve(config.base.file, config_file),
     )
 
 
@@ -298,21 +301,6 @@ def build_loop(
     )
     keyframe_ticks = round(deployment.config.control.servo_hz)
     return ControlLoop(parts, sizes, keyframe_ticks, lambda: is_done(tick))
-
-
-class EpisodesDone:
-    """Says when `count` episodes have ended; aborted ones do not count."""
-
-    def __init__(self, count: int) -> None:
-        self._left = count
-
-    def __call__(self, tick: ControlTick) -> bool:
-        """Look at the record of the last step."""
-        record = tick.record
-        # items: comparing a number of numpy's with an enum's takes microseconds
-        if record.outcome.item() not in (Outcome.NONE, Outcome.ABORT):
-            self._left -= 1
-        return self._left <= 0 and record.phase.item() != Phase.RUNNING
 
 
 def record_header(

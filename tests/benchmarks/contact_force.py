@@ -18,12 +18,11 @@ from typing import Any
 import numpy as np
 
 from policies.residual import ZeroResidual
-from runtime.demonstrate import deployment_without_base
 from runtime.layout import Floats
 from runtime.loop import ControlLoop, LoopParts
 from runtime.messages import Outcome, Phase, TickRecord
 from runtime.operator_port import ScriptedPort
-from runtime.wiring import build_tick, sizes_for
+from runtime.wiring import build_tick, load_deployment, sizes_for
 from sims.expert import ScriptedExpert
 from sims.link import LockstepLink
 from sims.plant import Plant, Pose
@@ -84,7 +83,7 @@ def run(changes: dict[str, Any], episodes: int) -> Seen:
     seen = Seen()
     plant = make_plant(config_with(**changes), field="field", seed=77)
     link = WatchedPlantLink(plant, seen)
-    deployment = deployment_without_base(CONFIG_FILE)
+    deployment = load_deployment(CONFIG_FILE, base_to_come=True)
     contract = interface(deployment)
     expert = WrongExpert(plant, contract, seed=77, noise_std=(0.0, NOISE))
     tick = build_tick(deployment, contract)

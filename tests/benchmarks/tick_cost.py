@@ -23,7 +23,7 @@ from policies.contract_io import INPUT_NAME, OUTPUT_NAME, open_session, read_mod
 from runtime.config import resolve
 from runtime.interfaces import BasePolicy
 from runtime.layout import Floats, Ints
-from runtime.loop import ControlLoop
+from runtime.loop import ControlLoop, EpisodesDone
 from runtime.messages import STAGES, Command
 from runtime.operator_port import ScriptedPort
 from runtime.realtime import quiet_garbage_collector
@@ -31,7 +31,6 @@ from runtime.record_format import RecorderPlace
 from runtime.recorder import RecorderClient, recorder_command
 from runtime.wiring import (
     Deployment,
-    EpisodesDone,
     Surroundings,
     build_loop,
     load_base,

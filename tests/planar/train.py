@@ -11,13 +11,14 @@ from pathlib import Path
 from policies.demonstrations import DemonstrationSpec, DemonstrationWriter
 from policies.features import RawFeatures
 from runtime.config import parse, read_yaml
-from runtime.demonstrate import deployment_without_base, expert_interface
+from runtime.demonstrate import expert_interface
 from runtime.interfaces import RecorderHealth
 from runtime.layout import Floats
+from runtime.loop import EpisodesDone
 from runtime.messages import Event, TickRecord
 from runtime.operator_port import ScriptedPort
 from runtime.policy_contract import PolicyInterface
-from runtime.wiring import EpisodesDone, Surroundings, build_loop, open_link, zero_residual
+from runtime.wiring import Surroundings, build_loop, load_deployment, open_link, zero_residual
 from tests.planar.reacher import ScriptedReacher
 
 FOLDER = Path(__file__).parent
@@ -73,7 +74,7 @@ class NoRecord:
 
 def collect(out: Path, episodes: int, seed: int) -> Path:
     """Write demonstrations to `out` (.npz) and return the path of the spec beside it."""
-    deployment = deployment_without_base(FOLDER / "config.yaml")
+    deployment = load_deployment(FOLDER / "config.yaml", base_to_come=True)
     file = FOLDER / "reach.yaml"
     spec = parse(DemonstrationSpec, read_yaml(file), str(file))
     interface = expert_interface(deployment, spec)

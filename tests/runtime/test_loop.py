@@ -8,6 +8,7 @@ import pytest
 from runtime.clock import seconds_to_ns
 from runtime.faults import Fault
 from runtime.interfaces import RecorderHealth
+from runtime.loop import EpisodesDone
 from runtime.messages import (
     STAGES,
     EventKind,
@@ -20,7 +21,6 @@ from runtime.messages import (
     TaskSignal,
     TickRecord,
 )
-from runtime.wiring import EpisodesDone
 from tests.runtime.control_kit import BEGIN, Rig, changed, noise, panda, trained_base
 
 LONG = changed(panda(), episode={"steps": 100_000})

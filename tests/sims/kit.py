@@ -7,7 +7,7 @@ import numpy as np
 
 from policies.residual import ZeroResidual
 from runtime.config import Config, load_config, load_robot
-from runtime.demonstrate import deployment_without_base, expert_interface
+from runtime.demonstrate import expert_interface
 from runtime.faults import Fault
 from runtime.interfaces import RecorderHealth
 from runtime.loop import ControlLoop, LoopParts
@@ -15,7 +15,7 @@ from runtime.messages import Event, EventKind, Outcome, TickRecord
 from runtime.operator_port import ScriptedPort
 from runtime.policy_contract import PolicyInterface
 from runtime.robot_spec import RobotSpec
-from runtime.wiring import Deployment, build_tick, open_link, sizes_for
+from runtime.wiring import Deployment, build_tick, load_deployment, open_link, sizes_for
 from sims.config import SimConfig, load_sim
 from sims.expert import ScriptedExpert
 from sims.link import SimulatedLink
@@ -95,7 +95,7 @@ class PegLoop:
         keep: bool = False,
         attach: Callable[[LoopParts], LoopParts] = lambda parts: parts,
     ) -> None:
-        deployment = deployment_without_base(CONFIG_FILE)
+        deployment = load_deployment(CONFIG_FILE, base_to_come=True)
         contract = interface(deployment)
         link = open_link(deployment, contract, lockstep=True, field=field, seed=seed)
         assert isinstance(link, SimulatedLink)
