@@ -13,6 +13,17 @@ from runtime.faults import Fault
 from runtime.messages import Request, Sizes, TickInputs
 from runtime.policy_contract import StartEnvelope
 
+# one for each of messages.GUARDS
+_GUARD_FAULTS = (
+    Fault.TORQUE_GUARD,
+    Fault.TRACKING_GUARD,
+    Fault.TOOL_SPEED_GUARD,
+    Fault.WORKSPACE_GUARD,
+)
+WORKSPACE = _GUARD_FAULTS.index(Fault.WORKSPACE_GUARD)
+# share of half the box's width: what an arm sways when it begins to move back
+_FURTHER_OUT = 0.05
+
 # comparing with the enum's member costs more than the rest of a health check
 _STOP = int(Request.STOP)
 
@@ -29,7 +40,10 @@ class MonitorLimits:
 
 
 class MonitorState(msgspec.Struct):
-    """Last finite values of every observation, last sequences, counters."""
+    """Last finite values of every observation, last sequences, counters.
+
+    `workspace_floor`: the margin down to which a person let the tool back in; 0: not at all.
+    """
 
     q: list[float]
     dq: list[float]
@@ -39,6 +53,7 @@ class MonitorState(msgspec.Struct):
     stale_groups: int = 0
     dropped: int = 0
     missed_level: float = 0.0
+    workspace_floor: float = 0.0
 
 
 def all_finite(values: Sequence[float]) -> bool:
@@ -185,6 +200,28 @@ class Monitors:
             if self.stale_groups >> index & 1
         }
         return {name: values for name, values in groups.items() if name not in stale}
+
+    def guards(self, margins: Sequence[float]) -> int:
+        """Return the guards that are passed; `margins` in the order of messages.GUARDS.
+
+        A tool that a person let back in is not past the workspace guard until it is inside
+        again, or goes further out than it was.
+        """
+        state = self.state
+        if margins[WORKSPACE] >= 0.0:
+            state.workspace_floor = 0.0
+        if min(margins) >= 0.0:
+            return 0
+        conditions = 0
+        for index, (fault, margin) in enumerate(zip(_GUARD_FAULTS, margins, strict=True)):
+            if not (margin >= (state.workspace_floor if index == WORKSPACE else 0.0)):
+                conditions |= 1 << fault
+        return conditions
+
+    def let_back_in(self, workspace_margin: float) -> None:
+        """A person re-arms: a tool outside the workspace may move, but hardly further out."""
+        if -math.inf < workspace_margin < 0.0:
+            self.state.workspace_floor = workspace_margin - _FURTHER_OUT
 
     def base(self, inputs: TickInputs, since_ns: int) -> int:
         """Return the conditions of the base action, for ticks in which the policy is in charge.

@@ -64,6 +64,10 @@ def safety_page() -> str:
     ]
     lines += [
         "",
+        "A tool that is outside the workspace box stays held. When a person re-arms it there, it",
+        "may move, but hardly further out: until it is inside again, the guard stands where it was",
+        "re-armed.",
+        "",
         "## Requests",
         "",
         "What an operator may ask for, and where; everything else is refused. STOP is granted",

@@ -26,7 +26,7 @@ from runtime.messages import (
     new_record,
 )
 from runtime.modes import ACTIVE, ARMED, COMMANDING, ModeFacts, next_mode, rearms, refusal
-from runtime.monitors import MonitorLimits, Monitors, all_finite
+from runtime.monitors import WORKSPACE, MonitorLimits, Monitors, all_finite
 from runtime.motion import Motion, MotionParts
 from runtime.policy_contract import StartEnvelope
 from runtime.robot_spec import RobotSpec
@@ -96,6 +96,8 @@ class ControlTick:
         request = Request(int(inputs.request[0]))
         self._see_facts(inputs, request)
         rearm = rearms(self.state.mode, request, self._facts)
+        if rearm:
+            self._monitors.let_back_in(record.guard_margin[WORKSPACE].item())
         response = self._tracker.update(conditions, int(inputs.now_ns[0]), rearm)
         record.request_refused[0] = self._change_mode(request, response, inputs)
         self._move(inputs, decision, conditions)
@@ -158,12 +160,8 @@ class ControlTick:
         record.guard_margin[:] = margins
         if not following:
             return 0
-        conditions = 1 << Fault.ENVELOPE_LIMITED if self.state.limited else 0
-        if not (min(margins) >= 0.0):
-            for fault, margin in zip(_GUARD_FAULTS, margins, strict=True):
-                if not (margin >= 0.0):
-                    conditions |= 1 << fault
-        return conditions
+        limited = 1 << Fault.ENVELOPE_LIMITED if self.state.limited else 0
+        return limited | self._monitors.guards(margins)
 
     def _follow(self, inputs: TickInputs) -> int:
         """Know when the device lets go, and set the reference anew before it takes hold again.
@@ -386,10 +384,3 @@ class ControlTick:
 
 
 _ARM_UNSEEN = 1 << Fault.JOINTS_STALE | 1 << Fault.LINK_LOST | 1 << Fault.OBSERVATION_NOT_FINITE
-# one for each of messages.GUARDS
-_GUARD_FAULTS = (
-    Fault.TORQUE_GUARD,
-    Fault.TRACKING_GUARD,
-    Fault.TOOL_SPEED_GUARD,
-    Fault.WORKSPACE_GUARD,
-)

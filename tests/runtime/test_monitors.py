@@ -231,3 +231,36 @@ def test_the_hand_over_is_refused_by_name(
     assert bool(refusal) is bool(words)
     for word in words:
         assert word in refusal
+
+
+OUTSIDE = -0.3
+
+
+def guard_names(monitors: Monitors, workspace: float) -> set[str]:
+    return seen(monitors.guards([0.5, 0.5, 0.5, workspace]))
+
+
+@pytest.mark.parametrize("index", range(4))
+@pytest.mark.parametrize(("margin", "past"), [(0.0, False), (-1e-12, True), (-math.inf, True)])
+def test_each_guard_stands_at_zero(index: int, margin: float, past: bool) -> None:
+    margins = [0.5] * 4
+    margins[index] = margin
+    assert bool(Monitors(SIZES, LIMITS).guards(margins)) is past
+
+
+def test_a_tool_let_back_in_may_hardly_go_further_out() -> None:
+    monitors = Monitors(SIZES, LIMITS)
+    assert guard_names(monitors, OUTSIDE) == {"WORKSPACE_GUARD"}
+    monitors.let_back_in(OUTSIDE)
+    assert guard_names(monitors, OUTSIDE - 0.05) == set()
+    assert guard_names(monitors, OUTSIDE - 0.0501) == {"WORKSPACE_GUARD"}
+    assert guard_names(monitors, 0.0) == set()
+    assert guard_names(monitors, -1e-12) == {"WORKSPACE_GUARD"}, "inside once, it is whole again"
+
+
+@pytest.mark.parametrize("margin", [-math.inf, math.nan, 0.0, 0.4])
+def test_nobody_is_let_back_in_from_nowhere(margin: float) -> None:
+    monitors = Monitors(SIZES, LIMITS)
+    monitors.let_back_in(margin)
+    assert guard_names(monitors, -1e-12) == {"WORKSPACE_GUARD"}
+    assert guard_names(monitors, -math.inf) == {"WORKSPACE_GUARD"}
