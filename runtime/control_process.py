@@ -44,6 +44,7 @@ from runtime.wiring import (
 _RECORDER_START_S = 10.0
 _NS_PER_US = 1000
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SUPERVISOR_DIED = signal.SIGUSR1
 ENDED_BY_STOP = 7
 
 
@@ -90,17 +91,11 @@ def _realtime_notes(facts: RealtimeFacts) -> list[str]:
     return [granted, *(f"warning: {warning}" for warning in facts.warnings)]
 
 
-def _let_signals_end(loop: ControlLoop, port: OperatorPort, parent: int | None) -> None:
-    """Make SIGINT and SIGTERM an orderly stop; the kernel sends SIGTERM when the parent dies."""
-
-    def on_signal(*_: object) -> None:
-        if parent is not None and os.getppid() != parent:
-            port.lose_supervisor()
-        else:
-            loop.end()
-
+def _let_signals_end(loop: ControlLoop, port: OperatorPort) -> None:
+    """Make SIGINT and SIGTERM an orderly stop, and the supervisor's death a fault."""
     for number in _SIGNALS:
-        signal.signal(number, on_signal)
+        signal.signal(number, lambda *_: loop.end())
+    signal.signal(_SUPERVISOR_DIED, lambda *_: port.lose_supervisor())
 
 
 def _end_of(loop: ControlLoop, planned: bool, failure: str) -> int:
@@ -155,7 +150,7 @@ def run(options: argparse.Namespace) -> int:
         epoch = int(time.time())
         surroundings = Surroundings(link, base, zero_residual(), sink, port, pacer, epoch)
         loop = build_loop(deployment, surroundings, done)
-        _let_signals_end(loop, port, options.parent)
+        _let_signals_end(loop, port)
         if not lockstep:
             for note in _realtime_notes(enter_realtime(deployment.config.realtime)):
                 sink.event(Event(0, link.clock.now_ns(), EventKind.NOTE, note))
@@ -180,7 +175,7 @@ def main(given: Sequence[str] | None = None) -> int:
     try:
         options = _arguments(sys.argv[1:] if given is None else given)
         if options.parent is not None:
-            die_with_parent(options.parent)
+            die_with_parent(options.parent, _SUPERVISOR_DIED)
         return run(options)
     except TrimtabError as error:
         sys.stderr.write(f"error: {error}\n")

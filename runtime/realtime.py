@@ -134,16 +134,18 @@ def quiet_garbage_collector() -> None:
     gc.disable()
 
 
-def die_with_parent(parent_pid: int) -> None:
-    """Let the kernel send this process SIGTERM when its parent's main thread ends.
+def die_with_parent(parent_pid: int, number: signal.Signals = signal.SIGTERM) -> None:
+    """Let the kernel send this process a signal when its parent's main thread ends.
 
     Args:
         parent_pid: the process that started this one, as it knew itself.
+        number: the signal. One of its own tells this death from a request to end: a parent that
+            is killed thread by thread still seems to live when the signal arrives.
 
     Raises:
         StartRefused: the parent is already gone, or the kernel does not know how.
     """
-    if _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM):
+    if _prctl(_PR_SET_PDEATHSIG, number):
         raise StartRefused("this system cannot tell a process that its parent ended (prctl)")
     # the parent may have ended before the kernel was told
     if os.getppid() != parent_pid:
