@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtime.messages import Mode, Outcome
-from tests.benchmarks.kit import SERVO_HZ, ColumnSink, OutcomeCounter, assemble, load_text, wilson
+from runtime.summary import wilson
+from tests.benchmarks.kit import SERVO_HZ, ColumnSink, OutcomeCounter, assemble, load_text
 
 EPISODES = 200
 SEED = 1001  # not one that the base was trained on
@@ -49,17 +50,17 @@ class Success:
     @property
     def plausible(self) -> bool:
         """Whether the 95 % interval leaves the wanted share possible."""
-        low, high = wilson(self.outcomes[Outcome.SUCCESS.name], self.episodes)
+        interval = wilson(self.outcomes[Outcome.SUCCESS.name], self.episodes)
         least, most = ALLOWED[self.field]
-        return low <= most and high >= least
+        return interval.low <= most and interval.high >= least
 
     def line(self) -> str:
-        low, high = wilson(self.outcomes[Outcome.SUCCESS.name], self.episodes)
+        interval = wilson(self.outcomes[Outcome.SUCCESS.name], self.episodes)
         least, most = ALLOWED[self.field]
         others = {name: n for name, n in self.outcomes.items() if name != Outcome.SUCCESS.name}
         return (
-            f"{self.field:8} {self.share:6.1%} of {self.episodes} (95 % interval {low:.1%} to "
-            f"{high:.1%}; wanted {least:.0%} to {most:.0%}); others {others or 'none'}, aborted "
+            f"{self.field:8} {self.share:6.1%} of {self.episodes} (95 % interval {interval.low:.1%} "
+            f"to {interval.high:.1%}; wanted {least:.0%} to {most:.0%}); others {others or 'none'}, aborted "
             f"{self.aborted}; not limited {self.silent_in_episodes:.2%} of policy ticks, "
             f"{self.silent:.2%} of all; {self.robot_s:.0f} s of robot time in {self.wall_s:.0f} s"
         )

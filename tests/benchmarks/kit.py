@@ -34,7 +34,6 @@ SERVO_HZ = 500
 Rows = np.ndarray[Any, np.dtype[Any]]
 _HEALTHY = RecorderHealth(dropped=0, lost=False)
 _CHUNK_TICKS = 4096
-_Z_95 = 1.959963984540054
 
 
 class NoSink:
@@ -149,17 +148,6 @@ def assemble(
     surroundings = Surroundings(link, base, zero_residual(), sink, port or ScriptedPort(), None)
     loop = build_loop(deployment, surroundings, is_done)
     return Assembly(loop, loop._parts.tick, link, base)
-
-
-def wilson(successes: int, count: int) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of a share (Wilson, JASA 1927)."""
-    if not count:
-        return 0.0, 1.0
-    share, z2 = successes / count, _Z_95**2
-    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    spread = share * (1 - share) / count + z2 / (4 * count**2)
-    half = _Z_95 / (1 + z2 / count) * math.sqrt(spread)
-    return middle - half, middle + half
 
 
 def quantile(values: np.ndarray[Any, Any], share: float) -> float:

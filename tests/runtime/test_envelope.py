@@ -393,9 +393,6 @@ def test_a_state_of_another_robot_is_refused() -> None:
         at().restore(torn)
 
 
-# -- construction ---------------------------------------------------------------------------------
-
-
 def test_a_limit_that_cannot_be_kept_refuses_by_name() -> None:
     bad = LIMITS[1].model_copy(update={"jerk_max_rad_s3": 1e-8})
     with pytest.raises(ValueError, match="joint elbow: jerk_max_rad_s3 is 1e-08"):
