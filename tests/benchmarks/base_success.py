@@ -59,8 +59,9 @@ class Success:
         least, most = ALLOWED[self.field]
         others = {name: n for name, n in self.outcomes.items() if name != Outcome.SUCCESS.name}
         return (
-            f"{self.field:8} {self.share:6.1%} of {self.episodes} (95 % interval {interval.low:.1%} "
-            f"to {interval.high:.1%}; wanted {least:.0%} to {most:.0%}); others {others or 'none'}, aborted "
+            f"{self.field:8} {self.share:6.1%} of {self.episodes} (95 % interval "
+            f"{interval.low:.1%} to {interval.high:.1%}; wanted {least:.0%} to {most:.0%}); "
+            f"others {others or 'none'}, aborted "
             f"{self.aborted}; not limited {self.silent_in_episodes:.2%} of policy ticks, "
             f"{self.silent:.2%} of all; {self.robot_s:.0f} s of robot time in {self.wall_s:.0f} s"
         )
