@@ -65,6 +65,7 @@ class ControlLoop:
         self._residual_out = self._inputs.residual_action.copy()
         self._base_out = self._inputs.base_action.copy()
         self._keyframe_due = True
+        self._raised: Exception | None = None
         self._signals: deque[TaskSignal] = deque()
         self._idle = False
         self._supervisor_lost = False
@@ -175,17 +176,21 @@ class ControlLoop:
         try:
             record = tick.step(inputs)
             inputs.tick_raised[0] = False
-        except Exception:
-            # whatever broke, the robot still gets the certified next step of its stop
+        except Exception as error:
+            # whatever broke, the robot still gets the certified next step of its stop, and gets
+            # it before anybody writes down why
             record = tick.emergency(inputs)
             inputs.tick_raised[0] = True
-            self._keyframe_due = True
-            self._event(EventKind.TRACEBACK, traceback.format_exc())
+            self._raised = error
         return record
 
     def _hand_over(self, record: TickRecord) -> None:
         sink, tick = self._parts.sink, self._parts.tick
         sink.record(record)
+        if self._raised is not None:
+            self._event(EventKind.TRACEBACK, "".join(traceback.format_exception(self._raised)))
+            self._raised = None
+            self._keyframe_due = True
         if record.request[0]:
             self._parts.port.answer(
                 bool(record.request_refused[0]), tick.state.mode, "; ".join(tick.notes)
