@@ -14,10 +14,10 @@ from ruamel.yaml.error import YAMLError
 
 from runtime.errors import ConfigError
 from runtime.faults import tighten
+from runtime.geometry_spec import GeometryConfig, Vector3
 from runtime.robot_spec import Finite, Positive, RobotSpec, Share, StrictModel
 
 Model = TypeVar("Model", bound=BaseModel)
-Vector3 = tuple[Finite, Finite, Finite]
 
 
 class ControlConfig(StrictModel):
@@ -35,10 +35,15 @@ class ControlConfig(StrictModel):
 
 
 class BaseConfig(StrictModel):
-    """The base policy file and how old its last action may be."""
+    """The base policy file, how old its last action may be, and how long inference may take.
+
+    `max_unfamiliarity`: how far an observation may be from those of its training; 1 is the edge.
+    """
 
     file: str
     max_age_s: Positive
+    max_inference_s: Positive
+    max_unfamiliarity: Positive
 
 
 class GroupConfig(StrictModel):
@@ -102,13 +107,26 @@ class BoxConfig(StrictModel):
         return self
 
 
+class ContactForceConfig(StrictModel):
+    """The largest contact force, judged behind a low-pass of `cutoff_hz`; `group` holds its x, y, z
+    (N) as the first three numbers."""
+
+    group: str
+    max_n: Positive
+    cutoff_hz: Positive
+
+
 class GuardsConfig(StrictModel):
-    """Guards on what is measured. All are required."""
+    """Guards on what is measured. All are required; `contact_force: null` says in words that this
+    robot feels no force. Shares are of the manufacturer's limits."""
 
     torque_share: Share
     tracking_error_rad: Positive
+    joint_speed_share: Share
     tool_speed_m_s: Positive
+    elbow_speed_m_s: Positive
     workspace: BoxConfig
+    contact_force: ContactForceConfig | None
 
 
 class DeadlineConfig(StrictModel):
@@ -148,6 +166,7 @@ class Config(StrictModel):
     base: BaseConfig
     observations: ObservationsConfig
     episode: EpisodeConfig
+    geometry: GeometryConfig
     guards: GuardsConfig
     deadlines: DeadlineConfig
     faults: dict[str, dict[str, Any]] = {}

@@ -58,6 +58,13 @@ class Fault(enum.IntEnum):
     SUPERVISOR_LOST = 19
     OPERATOR_STOP = 20
     TICK_RAISED = 21
+    OBSERVATION_IMPLAUSIBLE = 22
+    OBSERVATION_UNFAMILIAR = 23
+    INFERENCE_SLOW = 24
+    WALL_CLOCK_STEPPED = 25
+    JOINT_SPEED_GUARD = 26
+    ELBOW_SPEED_GUARD = 27
+    CONTACT_FORCE_GUARD = 28
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ ROWS: tuple[Row, ...] = (
     Row(Fault.START_REFUSED, Response.HOLD, 1, Clear.ON_REARM, 0.0,
         "The arm is outside the poses or speeds from which the policy may take over."),
     Row(Fault.ENVELOPE_LIMITED, Response.WARN, 1, Clear.WHEN_CLEAR, 0.0,
-        "The envelope changed what was asked for: a joint limit acted."),
+        "The envelope changed what was asked for: a joint limit or a barrier acted."),
     Row(Fault.TORQUE_GUARD, Response.HOLD, 5, Clear.AFTER_DWELL, 0.2,
         "The estimated joint torque is above its guard: the arm pushes too hard."),
     Row(Fault.TRACKING_GUARD, Response.STOP, 5, Clear.ON_REARM, 0.0,
@@ -121,6 +128,20 @@ ROWS: tuple[Row, ...] = (
         "A person asked for a stop."),
     Row(Fault.TICK_RAISED, Response.STOP, 1, Clear.ON_REARM, 0.0,
         "The control code itself raised an error; the traceback is in the record."),
+    Row(Fault.OBSERVATION_IMPLAUSIBLE, Response.HOLD, 1, Clear.AFTER_DWELL, 0.2,
+        "A joint measurement jumped further than the robot can move, or is no place of its joint."),
+    Row(Fault.OBSERVATION_UNFAMILIAR, Response.DROP_RESIDUAL, 1, Clear.AFTER_DWELL, 0.5,
+        "The base policy saw an observation far from anything in its training."),
+    Row(Fault.INFERENCE_SLOW, Response.WARN, 1, Clear.WHEN_CLEAR, 0.0,
+        "The base policy's inference took longer than its time budget."),
+    Row(Fault.WALL_CLOCK_STEPPED, Response.WARN, 1, Clear.WHEN_CLEAR, 0.0,
+        "Someone set the computer's time of day; control runs on another clock and went on."),
+    Row(Fault.JOINT_SPEED_GUARD, Response.HOLD, 1, Clear.AFTER_DWELL, 0.2,
+        "A measured joint speed is above its guard: the arm is pushed, or overshoots."),
+    Row(Fault.ELBOW_SPEED_GUARD, Response.HOLD, 5, Clear.AFTER_DWELL, 0.2,
+        "The measured elbow speed is above its guard."),
+    Row(Fault.CONTACT_FORCE_GUARD, Response.HOLD, 1, Clear.AFTER_DWELL, 0.2,
+        "The filtered contact force is above its guard: the tool presses too hard."),
 )  # fmt: skip
 
 

@@ -16,6 +16,15 @@ from runtime.layout import Block, Codes, Field, Flags, Floats, Ints, Kind, Layou
 
 SIGNAL_SLOTS = 4
 STAGES = ("lateness", "read", "step", "write", "record", "policy")
+GUARDS = (
+    "torque",
+    "tracking",
+    "joint_speed",
+    "tool_speed",
+    "elbow_speed",
+    "workspace",
+    "contact_force",
+)
 
 
 class Mode(enum.IntEnum):
@@ -91,6 +100,7 @@ class Limit(enum.IntFlag):
     VELOCITY = 4
     ACCELERATION = 8
     JERK = 16
+    GEOMETRY = 32
 
 
 class TaskSignal(msgspec.Struct, frozen=True):
@@ -135,6 +145,7 @@ class Sizes:
             "signals": SIGNAL_SLOTS,
             "signal_targets": SIGNAL_SLOTS * self.setpoint,
             "stages": len(STAGES),
+            "guards": len(GUARDS),
         }
 
 
@@ -179,6 +190,9 @@ class TickInputs(Block):
     supervisor_lost: Annotated[Flags, Spec(Kind.FLAG, "", "The supervisor's heartbeat is gone.")]
     missed_ticks: Annotated[Ints, Spec(Kind.INT, "1", "Deadlines skipped before this tick.")]
     tick_raised: Annotated[Flags, Spec(Kind.FLAG, "", "The previous step raised an error.")]
+    wall_offset_ns: Annotated[
+        Ints, Spec(Kind.INT, "ns", "Wall clock minus our clock; constant where time is simulated.")
+    ]
     stage_ns: Annotated[
         Ints, Spec(Kind.INT, "ns", "Stage times of the previous tick, in STAGES order.", "stages")
     ]
@@ -187,6 +201,9 @@ class TickInputs(Block):
     base_sequence: Annotated[Ints, Spec(Kind.INT, "1", "Counts base actions; 0: none yet.")]
     base_observed_ns: Annotated[Ints, Spec(Kind.INT, "ns", "When its observation was taken.")]
     base_failed: Annotated[Flags, Spec(Kind.FLAG, "", "Inference raised an error.")]
+    base_unfamiliarity: Annotated[
+        Floats, Spec(Kind.FLOAT, "1", "Its observation's distance from training; 1: the edge.")
+    ]
     residual_action: Annotated[Floats, Spec(Kind.FLOAT, "1", "Residual's action.", "action")]
     residual_version: Annotated[Ints, Spec(Kind.INT, "1", "Snapshot that made it; 0 is zero.")]
 
@@ -221,6 +238,10 @@ class TickRecord(TickInputs):
         Floats, Spec(Kind.FLOAT, "m", "Measured tool position (zeros without a tool).", 3)
     ]
     tool_speed_m_s: Annotated[Floats, Spec(Kind.FLOAT, "m/s", "Measured tool speed.")]
+    elbow_speed_m_s: Annotated[Floats, Spec(Kind.FLOAT, "m/s", "Measured elbow speed.")]
+    contact_force_n: Annotated[
+        Floats, Spec(Kind.FLOAT, "N", "Filtered contact force (0 without a force sensor).")
+    ]
     # command
     q_desired: Annotated[Floats, Spec(Kind.FLOAT, "rad", "Asked of the envelope.", "joints")]
     q_applied: Annotated[Floats, Spec(Kind.FLOAT, "rad", "Certified command.", "joints")]
@@ -230,9 +251,15 @@ class TickRecord(TickInputs):
     margin: Annotated[
         Floats, Spec(Kind.FLOAT, "1", "Smallest share of an invariant left, per joint.", "joints")
     ]
-    tau_estimate: Annotated[Floats, Spec(Kind.FLOAT, "N m", "Torque estimate.", "joints")]
+    clearance_m: Annotated[
+        Floats, Spec(Kind.FLOAT, "m", "What the nearest barrier leaves to the kept stop.")
+    ]
+    nearest_barrier: Annotated[Ints, Spec(Kind.INT, "1", "Which barrier that is; -1: none.")]
+    tau_estimate: Annotated[
+        Floats, Spec(Kind.FLOAT, "N m", "Motor torque estimate, gravity included.", "joints")
+    ]
     guard_margin: Annotated[
-        Floats, Spec(Kind.FLOAT, "1", "Share left: torque, tracking, speed, workspace.", 4)
+        Floats, Spec(Kind.FLOAT, "1", "Share left of each guard, in GUARDS order.", "guards")
     ]
     step_raised: Annotated[
         Flags, Spec(Kind.FLAG, "", "The step raised; the command is the kept stop's next step.")
@@ -241,9 +268,6 @@ class TickRecord(TickInputs):
     epoch: Annotated[Ints, Spec(Kind.INT, "1", "Raised by every stop, re-arm and restart.")]
     command_sequence: Annotated[Ints, Spec(Kind.INT, "1", "Counts commands.")]
     valid_for_ns: Annotated[Ints, Spec(Kind.INT, "ns", "After this the device must hold.")]
-
-
-GUARDS = ("torque", "tracking", "tool_speed", "workspace")
 
 
 def tick_layout(sizes: Sizes) -> Layout:

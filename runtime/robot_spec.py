@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
 _RADIAN_MAX = 100.0
@@ -76,10 +77,16 @@ class TrackingMargin(StrictModel):
 
 
 class ToolSpec(StrictModel):
-    """Where the tool is: a site in the robot's MJCF, whose parent chain holds all its joints."""
+    """Where the tool is: a site in the robot's MJCF, whose parent chain holds all its joints.
+
+    `elbow_site`: a second place whose speed is watched. `payload_max_kg`: the largest mass at the
+    tool that the robot's own model does not know of.
+    """
 
     mjcf: str
     site: str
+    elbow_site: str
+    payload_max_kg: NotNegative
 
 
 class RobotSpec(StrictModel):

@@ -10,9 +10,7 @@ from pydantic import Field, model_validator
 from runtime.clock import NS_PER_S, seconds_to_ns
 from runtime.config import Config, Vector3, parse
 from runtime.errors import ConfigError
-from runtime.robot_spec import Finite, Positive, Share, StrictModel
-
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from runtime.robot_spec import Finite, NotNegative, Positive, Share, StrictModel
 
 
 class ContactConfig(StrictModel):
