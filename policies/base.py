@@ -16,6 +16,7 @@ from policies.contract_io import (
     read_model_bytes,
     replay_parity,
 )
+from policies.familiarity import Familiarity
 from policies.features import FeatureBuilder
 from runtime.errors import ContractError
 from runtime.layout import Floats
@@ -38,6 +39,8 @@ class OnnxBasePolicy:
         self._row = self._input[0]
         self._result = self._output[0]
         self._builder: FeatureBuilder | None = None
+        self._familiar = Familiarity(contract.statistics)
+        self.unfamiliarity = 0.0
         self._run = session.run_with_iobinding
         self._binding = session.io_binding()
         self._binding.bind_cpu_input(INPUT_NAME, self._input)
@@ -94,6 +97,7 @@ class OnnxBasePolicy:
         with np.errstate(all="ignore"):
             self._builder.write(record, self._row)
             finite = math.isfinite(self._row.dot(self._row))
+            self.unfamiliarity = self._familiar.distance(self._builder.raw)
         if not finite:
             out[:] = np.nan
             return

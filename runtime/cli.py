@@ -240,6 +240,34 @@ def report(
         console.print(f"wrote {out}")
 
 
+@app.command()
+def explain(
+    path: Annotated[Path, typer.Argument(help="A segment, a run, or a folder of runs.")],
+    tick: Annotated[int, typer.Option(help="Number of the tick.")],
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("out/explain.png"),
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a tick wanted and applied, what limited it, and how near the other limits were."""
+    from runtime.explain import explain as explain_tick
+    from runtime.explain_picture import save_picture
+    from runtime.explain_words import sentences
+    from runtime.records import read_record
+
+    record = read_record(latest_run(path))
+    said = explain_tick(record, tick)
+    save_picture(said, record, out)
+    sections = sentences(said)
+    if as_json:
+        words = {section.title: section.lines for section in sections}
+        _print_json({**msgspec.to_builtins(said), "sentences": words, "picture": str(out)})
+        return
+    for section in sections:
+        console.print(f"[bold]{section.title}[/]")
+        for line in section.lines:
+            console.print(f"  {line}", markup=False)
+    console.print(f"picture {out}")
+
+
 def _ask(config: Path, message: Any) -> None:
     from runtime.config import load_config
     from runtime.operator_port import operator_client

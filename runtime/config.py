@@ -14,10 +14,15 @@ from ruamel.yaml.error import YAMLError
 
 from runtime.errors import ConfigError
 from runtime.faults import tighten
-from runtime.geometry_spec import GeometryConfig, Vector3
-from runtime.robot_spec import Finite, Positive, RobotSpec, Share, StrictModel
+from runtime.geometry_spec import SHAPES, GeometryConfig, Metres, Vector3
+from runtime.robot_spec import Finite, Name, Positive, RobotSpec, Share, SmallAngle, StrictModel
+from runtime.units import metres, newtons
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_AXES = "xyz"
+_FORCE_SIZE = 3
+SpeedMetres = Annotated[Positive, metres(20.0)]
 
 
 class ControlConfig(StrictModel):
@@ -49,7 +54,7 @@ class BaseConfig(StrictModel):
 class GroupConfig(StrictModel):
     """One observation group besides `joints`."""
 
-    name: str
+    name: Name
     size: Annotated[int, Field(ge=1)]
     max_age_s: Positive
 
@@ -88,8 +93,8 @@ class EpisodeConfig(StrictModel):
 
     steps: Annotated[int, Field(ge=1)]
     reset: Literal["scripted", "person"]
-    retract_to_m: Finite | None = None
-    speed_m_s: Positive
+    retract_to_m: Metres | None = None
+    speed_m_s: SpeedMetres
     settle_s: Positive
     predicates: tuple[PredicateConfig, ...] = ()
 
@@ -103,7 +108,10 @@ class BoxConfig(StrictModel):
     @model_validator(mode="after")
     def _not_empty(self) -> "BoxConfig":
         if not all(low < high for low, high in zip(self.low_m, self.high_m, strict=True)):
-            raise ValueError(f"box low_m {self.low_m} is not below high_m {self.high_m}")
+            raise ValueError(
+                f"box low_m {self.low_m} is not below high_m {self.high_m}: it holds nothing; "
+                "write the smaller coordinate of each axis in low_m"
+            )
         return self
 
 
@@ -112,7 +120,7 @@ class ContactForceConfig(StrictModel):
     (N) as the first three numbers."""
 
     group: str
-    max_n: Positive
+    max_n: Annotated[Positive, newtons(2000.0)]
     cutoff_hz: Positive
 
 
@@ -121,10 +129,10 @@ class GuardsConfig(StrictModel):
     robot feels no force. Shares are of the manufacturer's limits."""
 
     torque_share: Share
-    tracking_error_rad: Positive
+    tracking_error_rad: SmallAngle
     joint_speed_share: Share
-    tool_speed_m_s: Positive
-    elbow_speed_m_s: Positive
+    tool_speed_m_s: SpeedMetres
+    elbow_speed_m_s: SpeedMetres
     workspace: BoxConfig
     contact_force: ContactForceConfig | None
 
@@ -186,17 +194,69 @@ class Config(StrictModel):
             raise ValueError(f"observations.groups: names repeat: {names}")
         sizes = {group.name: group.size for group in self.observations.groups}
         for number, predicate in enumerate(self.episode.predicates):
-            if predicate.group not in sizes:
-                raise ValueError(
-                    f"episode.predicates[{number}].group: {predicate.group!r} is no configured "
-                    f"group; allowed: {', '.join(sizes)}"
-                )
-            if not (predicate.index < sizes[predicate.group]):
-                raise ValueError(
-                    f"episode.predicates[{number}].index: {predicate.index}; group "
-                    f"{predicate.group} has {sizes[predicate.group]} numbers"
-                )
+            _check_predicate(f"episode.predicates[{number}]", predicate, sizes)
+        _check_force(self.guards.contact_force, sizes, self.control.servo_hz)
+        _check_workspace(self.guards.workspace, self.geometry.margin_m)
+        _check_validity(self.control)
         return self
+
+
+def _check_predicate(where: str, predicate: PredicateConfig, sizes: dict[str, int]) -> None:
+    if predicate.group not in sizes:
+        raise ValueError(
+            f"{where}.group: {predicate.group!r} is no configured group; "
+            f"allowed: {', '.join(sizes)}"
+        )
+    if not (predicate.index < sizes[predicate.group]):
+        raise ValueError(
+            f"{where}.index: {predicate.index}; group {predicate.group} has "
+            f"{sizes[predicate.group]} numbers"
+        )
+
+
+def _check_force(
+    guard: ContactForceConfig | None, sizes: dict[str, int], servo_hz: float
+) -> None:
+    """Refuse a contact force guard that no group feeds, or whose filter the servo cannot run."""
+    if guard is None:
+        return
+    where = "guards.contact_force"
+    fits = [name for name, size in sizes.items() if size >= _FORCE_SIZE]
+    way_out = f"allowed: {', '.join(fits) or 'none is there'}; or contact_force: null"
+    if guard.group not in sizes:
+        raise ValueError(f"{where}.group: {guard.group!r} is no configured group; {way_out}")
+    if guard.group not in fits:
+        raise ValueError(
+            f"{where}.group: {guard.group!r} has {sizes[guard.group]} numbers, a force has "
+            f"{_FORCE_SIZE}; {way_out}"
+        )
+    if not (2.0 * guard.cutoff_hz < servo_hz):
+        raise ValueError(
+            f"{where}.cutoff_hz: {guard.cutoff_hz:g} is not below half of control.servo_hz "
+            f"{servo_hz:g}: no low-pass can be run there; allowed: below {0.5 * servo_hz:g}"
+        )
+
+
+def _check_workspace(box: BoxConfig, margin_m: float) -> None:
+    """Refuse a workspace in which the margin leaves no place for the tool."""
+    for axis, low, high in zip(_AXES, box.low_m, box.high_m, strict=True):
+        if not (high - low > 2.0 * margin_m):
+            raise ValueError(
+                f"guards.workspace: {axis} is {high - low:.4g} m wide, and geometry.margin_m "
+                f"{margin_m:g} on both sides leaves nothing of it; allowed: more than "
+                f"{2.0 * margin_m:g} m, or a smaller margin"
+            )
+
+
+def _check_validity(control: ControlConfig) -> None:
+    """Refuse commands that would expire before the next can arrive."""
+    period_s = 1.0 / control.servo_hz
+    if not (control.command_valid_s > period_s):
+        raise ValueError(
+            f"control.command_valid_s: {control.command_valid_s:g} s is not above the servo "
+            f"period {period_s:g} s: every command would expire before the next; allowed: more "
+            "than that, ten periods are usual"
+        )
 
 
 def parse(model: type[Model], data: Any, source: str) -> Model:
@@ -221,14 +281,22 @@ def _to_json(data: Any) -> bytes:
 
 
 def _sentence(detail: Any) -> str:
-    key = ".".join(str(part) for part in detail["loc"]) or "(whole file)"
-    if detail["type"] == "missing":
+    # of a union, pydantic puts the chosen member into the path; nobody wrote it there
+    parts = [str(part) for part in detail["loc"] if part not in SHAPES]
+    kind = detail["type"]
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        parts.append("shape")
+    key = ".".join(parts)
+    if kind in ("missing", "union_tag_not_found"):
         return f"{key}: is missing and has no default; add it"
-    if detail["type"] == "extra_forbidden":
+    if kind == "extra_forbidden":
         return f"{key}: unknown key; check the spelling"
-    value = detail["input"]
-    shown = "" if isinstance(value, dict) else f" (it is {value!r})"
-    return f"{key}: {detail['msg'].removeprefix('Value error, ')}{shown}"
+    if kind == "union_tag_invalid":
+        return f"{key}: {detail['ctx']['tag']!r} is no shape; allowed: {', '.join(SHAPES)}"
+    value, message = detail["input"], detail["msg"].removeprefix("Value error, ")
+    said = isinstance(value, dict) or message.startswith(repr(value))
+    where = f"{key}: " if key else ""
+    return where + message + ("" if said else f" (it is {value!r})")
 
 
 def read_yaml(path: Path) -> Any:

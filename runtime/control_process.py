@@ -33,6 +33,7 @@ from runtime.wiring import (
     Deployment,
     Surroundings,
     build_loop,
+    build_tick,
     load_base,
     load_deployment,
     open_link,
@@ -127,6 +128,8 @@ def run(options: argparse.Namespace) -> int:
     deployment = load_deployment(options.config)
     lock = RobotLock(options.sockets, deployment.config.robot_id, options.lock_fd)
     base = load_base(deployment)
+    # what cannot be composed refuses here, before a record begins
+    tick = build_tick(deployment, base.contract)
     lockstep = options.clock == "lockstep"
     link = open_link(
         deployment, base.contract, lockstep=lockstep, field=options.field, seed=options.seed
@@ -149,7 +152,7 @@ def run(options: argparse.Namespace) -> int:
         pacer = None if lockstep else _pacer(deployment)
         epoch = int(time.time())
         surroundings = Surroundings(link, base, zero_residual(), sink, port, pacer, epoch)
-        loop = build_loop(deployment, surroundings, done)
+        loop = build_loop(deployment, surroundings, done, tick)
         _let_signals_end(loop, port)
         if not lockstep:
             for note in _realtime_notes(enter_realtime(deployment.config.realtime)):

@@ -50,6 +50,11 @@ class _DemonstratingExpert:
         """What the loop must know of the expert."""
         return self._expert.contract
 
+    @property
+    def unfamiliarity(self) -> float:
+        """The expert never trained."""
+        return self._expert.unfamiliarity
+
     def act(self, record: TickRecord, out: Floats) -> None:
         """Act, and note what was seen and what the expert would have done."""
         self._features = self._features or self._make_features(record)

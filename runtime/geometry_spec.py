@@ -5,9 +5,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from runtime.robot_spec import Finite, Positive, StrictModel
+from runtime.robot_spec import Finite, Name, Positive, StrictModel
+from runtime.units import metres, radians
 
-Vector3 = tuple[Finite, Finite, Finite]
+# no arm on a fixed base has to do with what is further away, and nothing solid is thinner
+_FAR_M = 20.0
+_THIN_M = 1e-3
+_MARGIN_MAX_M = 0.5
+
+Metres = Annotated[float, Field(allow_inf_nan=False), metres(_FAR_M)]
+Size = Annotated[float, Field(ge=_THIN_M, allow_inf_nan=False), metres(_FAR_M)]
+Vector3 = tuple[Metres, Metres, Metres]
+Direction = tuple[Finite, Finite, Finite]
+Yaw = Annotated[float, Field(allow_inf_nan=False), radians(math.tau)]
 _UNIT_TOLERANCE = 1e-3
 
 
@@ -15,9 +25,9 @@ class PlaneSpec(StrictModel):
     """A half-space: the robot stays on the side of `point_m` that `normal` points to."""
 
     shape: Literal["plane"]
-    name: str
+    name: Name
     point_m: Vector3
-    normal: Vector3
+    normal: Direction
 
     @model_validator(mode="after")
     def _is_unit(self) -> "PlaneSpec":
@@ -31,31 +41,41 @@ class BoxSpec(StrictModel):
     """A solid box, turned by `yaw_rad` about base z."""
 
     shape: Literal["box"]
-    name: str
+    name: Name
     center_m: Vector3
-    half_size_m: tuple[Positive, Positive, Positive]
-    yaw_rad: Annotated[float, Field(ge=-math.tau, le=math.tau, allow_inf_nan=False)]
+    half_size_m: tuple[Size, Size, Size]
+    yaw_rad: Yaw
 
 
 class SphereSpec(StrictModel):
     """A solid sphere."""
 
     shape: Literal["sphere"]
-    name: str
+    name: Name
     center_m: Vector3
-    radius_m: Positive
+    radius_m: Size
 
 
 class CapsuleSpec(StrictModel):
     """All points within `radius_m` of the segment."""
 
     shape: Literal["capsule"]
-    name: str
+    name: Name
     from_m: Vector3
     to_m: Vector3
-    radius_m: Positive
+    radius_m: Size
+
+    @model_validator(mode="after")
+    def _has_length(self) -> "CapsuleSpec":
+        if not (math.dist(self.from_m, self.to_m) > 0.0):
+            raise ValueError(
+                f"keep_out {self.name}: from_m and to_m are one point {self.from_m}; write "
+                "`shape: sphere` with center_m, or move one of them"
+            )
+        return self
 
 
+SHAPES = ("plane", "box", "sphere", "capsule")
 KeepOut = Annotated[
     PlaneSpec | BoxSpec | SphereSpec | CapsuleSpec, Field(discriminator="shape")
 ]
@@ -70,7 +90,7 @@ class GeometryConfig(StrictModel):
     the workspace of the guards.
     """
 
-    margin_m: Positive
+    margin_m: Annotated[Positive, metres(_MARGIN_MAX_M)]
     self_collision: bool
     keep_out: tuple[KeepOut, ...]
 

@@ -105,6 +105,12 @@ class BasePolicy(Protocol):
         """The policy's I/O contract."""
         ...
 
+    @property
+    def unfamiliarity(self) -> float:
+        """How far the last observation was from those of its training; 1 is the edge, and 0 what
+        a policy says that never trained."""
+        ...
+
     def act(self, record: TickRecord, out: Floats) -> None:
         """Write the action (shape [action]) for `record` into `out`."""
         ...

@@ -6,6 +6,7 @@ from runtime.envelope.envelope import EnvelopeState
 from runtime.episodes import EpisodeState
 from runtime.fallback import FallbackState
 from runtime.fault_tracker import TrackerState
+from runtime.force_filter import ForceState
 from runtime.messages import Mode
 from runtime.monitors import MonitorState
 from runtime.motion import MotionState
@@ -41,3 +42,4 @@ class Saved(msgspec.Struct):
     setpoints: SetpointState
     plan: PlanState
     envelope: EnvelopeState
+    force: ForceState | None

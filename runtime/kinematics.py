@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime.errors import ConfigError
 from runtime.layout import Floats
@@ -18,6 +19,7 @@ from runtime.robot_spec import JointLimits
 
 SETPOINT_SIZE = 4
 Numbers = Sequence[float] | Floats
+Indices = NDArray[np.int64]
 
 _ITERATIONS = 2
 _DAMPING = 0.005  # square root of what is added to J J^T; the smallest singular value kept stiff
@@ -50,6 +52,7 @@ class Kinematics:
             self._model = mujoco.MjModel.from_xml_path(mjcf_path)
         except ValueError as error:
             raise ConfigError(f"{mjcf_path} cannot be used as MJCF: {error}") from None
+        self._path = mjcf_path
         self._data = mujoco.MjData(self._model)
         self._site = _named(self._model, mujoco.mjtObj.mjOBJ_SITE, site, mjcf_path)
         joints = [
@@ -58,19 +61,44 @@ class Kinematics:
         _check_chain(self._model, self._site, joints, mjcf_path)
         # plain indices make plain copies: slicing would need joints without gaps in the file
         self._q_index = np.array([self._model.jnt_qposadr[joint] for joint in joints])
-        self._dof_index = np.array([self._model.jnt_dofadr[joint] for joint in joints])
+        self._dof_index: Indices = np.array(
+            [self._model.jnt_dofadr[joint] for joint in joints], dtype=np.int64
+        )
         self._qpos = self._data.qpos
         self._position = self._data.site_xpos[self._site]
         self._rotation = self._data.site_xmat[self._site]
         self._jacobian = np.zeros((_POSE_ROWS, self._model.nv))
         self._position_rows, self._rotation_rows = self._jacobian[:3], self._jacobian[3:]
-        self._velocity = np.zeros(self._model.nv)
         self._here: list[float] = []
         self._home_rad = [float(value) for value in home_rad]
         self._quat = np.zeros(4)
         self._home_quat = self.quaternion(self._home_rad).copy()
         self._turn = np.zeros(4)
         self._conjugate = np.zeros(4)
+
+    @property
+    def model(self) -> mujoco.MjModel:
+        """The robot's model."""
+        return self._model
+
+    @property
+    def data(self) -> mujoco.MjData:
+        """Where the model stands; its velocities are always zero."""
+        return self._data
+
+    @property
+    def tool_site(self) -> int:
+        """The model's number for the tool site."""
+        return self._site
+
+    @property
+    def dof_index(self) -> Indices:
+        """The model's degree of freedom of each joint, in order; shape [joints]."""
+        return self._dof_index
+
+    def site_named(self, name: str) -> int:
+        """Return the model's number for a site. Raises ConfigError: there is none."""
+        return _named(self._model, mujoco.mjtObj.mjOBJ_SITE, name, self._path)
 
     @property
     def home_rad(self) -> list[float]:
@@ -112,22 +140,10 @@ class Kinematics:
         """Write the set-point form of the tool's pose at `q` (rad) into `out` (shape [4])."""
         out[:] = self.setpoint(q)
 
-    def speed_here(self, dq: Numbers) -> float:
-        """Return the tool's speed in base (m/s) at `dq` (rad/s) where `move_to` put the model."""
-        self._velocity[self._dof_index] = dq
-        mujoco.mj_comPos(self._model, self._data)
-        mujoco.mj_jacSite(self._model, self._data, self._position_rows, None, self._site)
-        return math.hypot(*self._position_rows.dot(self._velocity).tolist())
-
     def position_here(self) -> list[float]:
         """Return the tool's position in base (m) where `move_to` put the model."""
         position: list[float] = self._position.tolist()
         return position
-
-    def tool_speed(self, q: Numbers, dq: Numbers) -> float:
-        """Return the tool's speed in base (m/s) at `q` (rad) and `dq` (rad/s)."""
-        self.move_to(q)
-        return self.speed_here(dq)
 
     def jacobian(self) -> Floats:
         """Return d(position, rotation)/dq in base where `move_to` put the model.

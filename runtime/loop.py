@@ -34,6 +34,8 @@ from runtime.tick import ControlTick
 
 _IDLE_WAIT_S = 0.05
 _ENDING_LIMIT_S = 5.0
+# two clocks read further apart than this say nothing about each other
+_READING_MAX_NS = 1_000_000
 _STAGE = {name: index for index, name in enumerate(STAGES)}
 
 
@@ -70,6 +72,7 @@ class ControlLoop:
         self._idle = False
         self._supervisor_lost = False
         self._lockstep = parts.pacer is None
+        self._simulated_time = parts.link.describe().lockstep
 
     def end(self) -> None:
         """Ask for a stop and leave the loop once the robot is at rest. Safe in signal handlers."""
@@ -103,6 +106,7 @@ class ControlLoop:
         stage_ns = inputs.stage_ns
         lateness_ns = self._pace()
         begin = time.perf_counter_ns()
+        self._see_wall_clock()
         parts.link.read(inputs)
         self._gather()
         read = time.perf_counter_ns()
@@ -130,6 +134,17 @@ class ControlLoop:
         wake = self._parts.pacer.wait()
         self._inputs.missed_ticks[0] = wake.missed
         return wake.lateness_ns
+
+    def _see_wall_clock(self) -> None:
+        """Note how far the computer's time of day is from the clock that all is timed by."""
+        offset_ns = self._inputs.wall_offset_ns
+        if self._simulated_time:
+            offset_ns[0] = 0
+            return
+        before_ns = time.monotonic_ns()
+        wall_ns = time.time_ns()
+        if time.monotonic_ns() - before_ns <= _READING_MAX_NS:
+            offset_ns[0] = wall_ns - before_ns
 
     def _gather(self) -> None:
         """Bring what people, drivers and children say into the inputs."""
@@ -217,12 +232,15 @@ class ControlLoop:
         """Ask the policies about this record; the answer enters the next tick."""
         inputs, parts = self._inputs, self._parts
         inputs.base_failed[0] = False
+        begin_ns = parts.link.clock.now_ns()
         try:
             parts.base.act(record, self._base_out)
             parts.residual.act(record, self._base_out, self._residual_out)
         except Exception:
             inputs.base_failed[0] = True
             self._event(EventKind.TRACEBACK, traceback.format_exc())
+        inputs.base_inference_ns[0] = parts.link.clock.now_ns() - begin_ns
+        inputs.base_unfamiliarity[0] = parts.base.unfamiliarity
         inputs.base_action[:] = self._base_out
         inputs.residual_action[:] = self._residual_out
         inputs.residual_version[0] = parts.residual.version

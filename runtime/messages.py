@@ -201,6 +201,9 @@ class TickInputs(Block):
     base_sequence: Annotated[Ints, Spec(Kind.INT, "1", "Counts base actions; 0: none yet.")]
     base_observed_ns: Annotated[Ints, Spec(Kind.INT, "ns", "When its observation was taken.")]
     base_failed: Annotated[Flags, Spec(Kind.FLAG, "", "Inference raised an error.")]
+    base_inference_ns: Annotated[
+        Ints, Spec(Kind.INT, "ns", "How long inference took for it, the link's clock.")
+    ]
     base_unfamiliarity: Annotated[
         Floats, Spec(Kind.FLOAT, "1", "Its observation's distance from training; 1: the edge.")
     ]

@@ -1,6 +1,6 @@
-"""What each tick watches: finite, age, sequence, deadline, health. Monitors yield conditions.
+"""What each tick watches: finite, plausible, age, sequence, deadline, health, the base.
 
-A condition is a bit of faults.Fault; fault_tracker.py turns conditions into faults that act.
+Monitors yield conditions: bits of faults.Fault. fault_tracker.py makes faults of them that act.
 """
 
 import math
@@ -9,20 +9,17 @@ from dataclasses import dataclass
 
 import msgspec
 
+from runtime.envelope.guards import GUARD_FAULTS, WORKSPACE
 from runtime.faults import Fault
 from runtime.messages import Request, Sizes, TickInputs
+from runtime.plausibility import JointRange, PlaceState, Plausibility
 from runtime.policy_contract import StartEnvelope
 
-# one for each of messages.GUARDS
-_GUARD_FAULTS = (
-    Fault.TORQUE_GUARD,
-    Fault.TRACKING_GUARD,
-    Fault.TOOL_SPEED_GUARD,
-    Fault.WORKSPACE_GUARD,
-)
-WORKSPACE = _GUARD_FAULTS.index(Fault.WORKSPACE_GUARD)
 # share of half the box's width: what an arm sways when it begins to move back
 _FURTHER_OUT = 0.05
+
+# an oscillator is never wrong by this much from one tick to the next: somebody set the clock
+WALL_STEP_NS = 50_000_000
 
 # comparing with the enum's member costs more than the rest of a health check
 _STOP = int(Request.STOP)
@@ -30,19 +27,25 @@ _STOP = int(Request.STOP)
 
 @dataclass(frozen=True)
 class MonitorLimits:
-    """Age budgets in nanoseconds (`groups_ns` begins with the joints) and deadline budget."""
+    """What the robot can do, age and time budgets in nanoseconds (`groups_ns` begins with the
+    joints), how unfamiliar an observation may be (1: the edge of training), deadline budget."""
 
+    joints: Sequence[JointRange]
     groups_ns: tuple[int, ...]
     link_lost_ns: int
     base_max_age_ns: int
+    base_max_inference_ns: int
+    base_max_unfamiliarity: float
     missed_per_s: int
     servo_hz: float
 
 
 class MonitorState(msgspec.Struct):
-    """Last finite values of every observation, last sequences, counters.
+    """Last usable values of every observation, last sequences, counters.
 
     `workspace_floor`: the margin down to which a person let the tool back in; 0: not at all.
+    `fast_refused`: the last joint velocity was not plausible. `wall_offset_ns`: None before the
+    first tick.
     """
 
     q: list[float]
@@ -50,10 +53,13 @@ class MonitorState(msgspec.Struct):
     tau: list[float]
     groups: dict[str, list[float]]
     sequence: list[int]
+    place: PlaceState
     stale_groups: int = 0
     dropped: int = 0
     missed_level: float = 0.0
     workspace_floor: float = 0.0
+    fast_refused: bool = False
+    wall_offset_ns: int | None = None
 
 
 def all_finite(values: Sequence[float]) -> bool:
@@ -62,10 +68,11 @@ def all_finite(values: Sequence[float]) -> bool:
 
 
 class Monitors:
-    """Looks at one tick's inputs; keeps the last finite observation for those that need one."""
+    """Looks at one tick's inputs; keeps the last usable observation for those that need one."""
 
     def __init__(self, sizes: Sizes, limits: MonitorLimits) -> None:
         self._limits = limits
+        self._plausibility = Plausibility(limits.joints)
         self._group_names = [group.name for group in sizes.groups]
         self._group_fields = [(name, f"observation_{name}") for name in self._group_names]
         self._names = sizes.group_names
@@ -76,6 +83,7 @@ class Monitors:
             tau=[0.0] * sizes.joints,
             groups={group.name: [0.0] * group.size for group in sizes.groups},
             sequence=[0] * (1 + len(sizes.groups)),
+            place=PlaceState(),
         )
 
     @property
@@ -86,27 +94,66 @@ class Monitors:
     def look(self, inputs: TickInputs) -> int:
         """Return the conditions that hold in every mode, as a bit mask.
 
-        After it `news` says in sentences which groups have just become stale.
+        After it `news` says in sentences which groups have just become stale, and which
+        measurements have just become implausible.
         """
         self.news.clear()
         return (
-            self._finite(inputs)
+            self._joints(inputs)
+            | self._groups(inputs)
             | self._ages(inputs)
             | self._sequences(inputs)
             | self._deadlines(inputs.missed_ticks.item())
             | self._health(inputs)
+            | self._wall_clock(inputs.wall_offset_ns.item())
         )
 
-    def _finite(self, inputs: TickInputs) -> int:
-        state = self.state
+    def _joints(self, inputs: TickInputs) -> int:
+        """Take over what is finite and plausible of the joint measurement."""
         q, dq, tau = inputs.q.tolist(), inputs.dq.tolist(), inputs.tau.tolist()
-        finite = all_finite(q) and all_finite(dq) and all_finite(tau)
-        if finite:
-            state.q, state.dq, state.tau = q, dq, tau
+        if not (all_finite(q) and all_finite(dq) and all_finite(tau)):
+            return 1 << Fault.OBSERVATION_NOT_FINITE
+        state = self.state
+        state.tau = tau
+        if not inputs.group_sequence.item(0):
+            # nothing was measured yet
+            state.q, state.dq = q, dq
+            return 0
+        place, was_refused = state.place, state.place.refused
+        refusal = self._plausibility.place_refusal(
+            q,
+            state.q,
+            inputs.group_device_stamp_ns.item(0),
+            inputs.group_received_ns.item(0),
+            place,
+        )
+        if refusal and not was_refused:
+            self.news.append(f"measurement refused: {refusal}")
+        if not refusal:
+            state.q = q
+        too_fast = self._plausibility.speed_refusal(dq)
+        if too_fast and not state.fast_refused:
+            self.news.append(f"measurement refused: {too_fast}")
+        if not too_fast:
+            state.dq = dq
+        state.fast_refused = bool(too_fast)
+        return 1 << Fault.OBSERVATION_IMPLAUSIBLE if refusal or too_fast else 0
+
+    @property
+    def place_refused(self) -> bool:
+        """True while the measured place is not believed."""
+        return self.state.place.refused
+
+    def accept_place(self) -> None:
+        """A person re-arms: the next measured place is taken as it is, if it is in range."""
+        self.state.place = PlaceState()
+
+    def _groups(self, inputs: TickInputs) -> int:
+        finite = True
         for name, field in self._group_fields:
             values = inputs.view[field].tolist()
             if all_finite(values):
-                state.groups[name] = values
+                self.state.groups[name] = values
             else:
                 finite = False
         return 0 if finite else 1 << Fault.OBSERVATION_NOT_FINITE
@@ -170,6 +217,12 @@ class Monitors:
             conditions |= 1 << Fault.OPERATOR_STOP
         return conditions
 
+    def _wall_clock(self, offset_ns: int) -> int:
+        """Nothing here is timed by the wall clock: a step of it is only said."""
+        last_ns, self.state.wall_offset_ns = self.state.wall_offset_ns, offset_ns
+        stepped = last_ns is not None and not (abs(offset_ns - last_ns) <= WALL_STEP_NS)
+        return 1 << Fault.WALL_CLOCK_STEPPED if stepped else 0
+
     def start_refusal(self, names: Sequence[str], start: StartEnvelope) -> str:
         """Return why the policy may not take over from here, or nothing. `names`: the joints."""
         q, dq = self.state.q, self.state.dq
@@ -213,7 +266,7 @@ class Monitors:
         if min(margins) >= 0.0:
             return 0
         conditions = 0
-        for index, (fault, margin) in enumerate(zip(_GUARD_FAULTS, margins, strict=True)):
+        for index, (fault, margin) in enumerate(zip(GUARD_FAULTS, margins, strict=True)):
             if not (margin >= (state.workspace_floor if index == WORKSPACE else 0.0)):
                 conditions |= 1 << fault
         return conditions
@@ -242,4 +295,9 @@ class Monitors:
             conditions |= 1 << Fault.BASE_NOT_FINITE
         if not all_finite(inputs.residual_action.tolist()):
             conditions |= 1 << Fault.RESIDUAL_NOT_FINITE
+        # NaN is past every limit
+        if not (inputs.base_unfamiliarity.item() <= self._limits.base_max_unfamiliarity):
+            conditions |= 1 << Fault.OBSERVATION_UNFAMILIAR
+        if not (inputs.base_inference_ns.item() <= self._limits.base_max_inference_ns):
+            conditions |= 1 << Fault.INFERENCE_SLOW
         return conditions

@@ -65,9 +65,9 @@ class Motion:
         """Prepare for another mode: plans restart from the applied reference."""
         parts = self.parts
         if new in (Mode.HOLD, Mode.STOPPED):
-            if old not in (Mode.HOLD, Mode.STOPPED):
-                parts.fallback.begin()
-                parts.scripted.cancel()
+            # out of a hold too: a stop ends the giving way that the hold may be at
+            parts.fallback.begin()
+            parts.scripted.cancel()
             return
         if old in (Mode.HOLD, Mode.STOPPED):
             parts.setpoints.start_at(parts.envelope.q)

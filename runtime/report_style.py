@@ -53,7 +53,7 @@ _MARGIN_SHADES = [(0.0, RED), (0.05, AMBER), (0.15, "#e3eaf0"), (1.0, "#9dbbd6")
 _WIDTH_IN = 10.4
 BINS = 1200
 _QUANTILES = (50, 99, 99.9)
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
@@ -85,7 +85,7 @@ def plot(draw: Callable[Parameters, Figure | None]) -> Callable[Parameters, str]
 
     @wraps(draw)
     def styled(*args: Parameters.args, **kwargs: Parameters.kwargs) -> str:
-        with mpl.rc_context({**_STYLE, "svg.hashsalt": draw.__name__}):
+        with mpl.rc_context({**STYLE, "svg.hashsalt": draw.__name__}):
             figure = draw(*args, **kwargs)
             return "" if figure is None else _svg(figure, draw.__name__)
 

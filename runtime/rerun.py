@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from runtime.config import load_config, parse
+from runtime.config import Config, parse, read_yaml
 from runtime.errors import RecordError
 from runtime.fingerprint import fingerprint
 from runtime.records import Record
@@ -42,7 +42,7 @@ def deployment_of(record: Record) -> Iterator[Deployment]:
         (folder / "model.xml").write_text(header.files[MODEL_FILE], encoding="utf-8")
         (folder / "base.onnx").write_bytes(base64.b64decode(header.files[BASE_FILE]))
         yield Deployment(
-            config=load_config(folder / "config.yaml"),
+            config=parse(Config, read_yaml(folder / "config.yaml"), "the record's config"),
             config_file=folder / "config.yaml",
             robot=parse(RobotSpec, json.loads(header.robot), "the record's robot spec"),
             model_file=folder / "model.xml",

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import msgspec
 
 from runtime.envelope.certificate import Certificate
-from runtime.envelope.guards import Guards
+from runtime.envelope.guards import WORKSPACE, Guards
 from runtime.episodes import EpisodeDecision, EpisodeManager
 from runtime.fault_tracker import FaultTracker
 from runtime.faults import Fault, Response, Row
 from runtime.keyframe import Saved, TickState
-from runtime.kinematics import Kinematics
+from runtime.measured_arm import MeasuredArm
 from runtime.messages import (
     Mode,
     Outcome,
@@ -26,7 +26,7 @@ from runtime.messages import (
     new_record,
 )
 from runtime.modes import ACTIVE, ARMED, COMMANDING, ModeFacts, next_mode, rearms, refusal
-from runtime.monitors import WORKSPACE, MonitorLimits, Monitors, all_finite
+from runtime.monitors import MonitorLimits, Monitors, all_finite
 from runtime.motion import Motion, MotionParts
 from runtime.policy_contract import StartEnvelope
 from runtime.robot_spec import RobotSpec
@@ -54,20 +54,16 @@ class ControlTick:
         parts: MotionParts,
         episodes: EpisodeManager,
         guards: Guards,
-        kinematics: Kinematics,
+        arm: MeasuredArm,
     ) -> None:
         self._settings = settings
         self._episodes = episodes
         self._guards = guards
-        self._kinematics = kinematics
+        self._arm = arm
         self._tracker = FaultTracker(settings.rows)
         self._monitors = Monitors(settings.sizes, settings.monitors)
         self._motion = Motion(parts, settings.sizes.action, settings.blend_s)
         self._facts = ModeFacts()
-        self._tau_estimate_nm = [0.0] * settings.sizes.joints
-        self._drives = [
-            (joint.stiffness_nm_rad, joint.damping_nm_s_rad) for joint in settings.robot.joints
-        ]
         self._no_tau_nm = [0.0] * settings.sizes.joints
         self._authority = [0.0] * settings.sizes.action
         self.state = TickState()
@@ -97,7 +93,7 @@ class ControlTick:
         self._see_facts(inputs, request)
         rearm = rearms(self.state.mode, request, self._facts)
         if rearm:
-            self._monitors.let_back_in(record.guard_margin[WORKSPACE].item())
+            self._accept(record.guard_margin[WORKSPACE].item())
         response = self._tracker.update(conditions, int(inputs.now_ns[0]), rearm)
         record.request_refused[0] = self._change_mode(request, response, inputs)
         self._move(inputs, decision, conditions)
@@ -138,25 +134,19 @@ class ControlTick:
     # -- look ---------------------------------------------------------------------------------
 
     def _measure(self, record: TickRecord) -> int:
-        """Work out what the arm does from the last finite observation; return guard conditions."""
-        seen = self._monitors.state
-        parts = self._motion.parts
-        self._kinematics.move_to(seen.q)
-        parts.setpoints.measure(seen.q)
-        position = self._kinematics.position_here()
-        speed = self._kinematics.speed_here(seen.dq)
-        record.setpoint_measured[:] = parts.setpoints.state.measured
-        record.tool_position_in_base_m[:] = position
-        record.tool_speed_m_s[0] = speed
+        """Work out what the arm does from the last usable observation; return guard conditions."""
+        seen, parts = self._monitors.state, self._motion.parts
         following = self.state.following
         applied = parts.envelope.q if following else seen.q
-        self._tau_estimate_nm = [
-            stiffness * (target - q) - damping * dq
-            for (stiffness, damping), target, q, dq in zip(
-                self._drives, applied, seen.q, seen.dq, strict=True
-            )
-        ]
-        margins = self._guards.margins(self._tau_estimate_nm, applied, seen.q, speed, position)
+        arm = self._arm.look(seen.q, seen.dq, applied, seen.groups, record.now_ns.item())
+        parts.setpoints.measure(seen.q)
+        record.setpoint_measured[:] = parts.setpoints.state.measured
+        record.tool_position_in_base_m[:] = arm.tool_position_in_base_m
+        record.tool_speed_m_s[0] = arm.tool_speed_m_s
+        record.elbow_speed_m_s[0] = arm.elbow_speed_m_s
+        record.contact_force_n[0] = arm.contact_force_n
+        record.tau_estimate[:] = arm.motor_nm
+        margins = self._guards.margins(arm)
         record.guard_margin[:] = margins
         if not following:
             return 0
@@ -216,6 +206,14 @@ class ControlTick:
             if refusal:
                 self.notes.append(f"arm refused: {refusal}")
 
+    def _accept(self, workspace_margin: float) -> None:
+        """A person re-arms: what is measured is where the arm is, wherever that may be."""
+        self._monitors.let_back_in(workspace_margin)
+        if self._monitors.place_refused and self._facts.at_rest:
+            self._monitors.accept_place()
+            # the reference belongs to the old place; `_follow` takes it up anew at the next
+            self.state.following = False
+
     def _change_mode(self, request: Request, response: Response, inputs: TickInputs) -> bool:
         mode = self.state.mode
         new, refused = next_mode(mode, request, response, self._facts)
@@ -260,8 +258,8 @@ class ControlTick:
         if mode in ACTIVE and self._episodes.running and fresh:
             self._act(inputs, int(inputs.base_sequence[0]))
         # nobody relaxes towards where the arm was seen last, only towards where it is
-        tau_nm = self._no_tau_nm if conditions & _ARM_UNSEEN else self._tau_estimate_nm
-        self.record.q_desired[:] = motion.step(mode, self._monitors.state.q, tau_nm)
+        drive_nm = self._no_tau_nm if conditions & _ARM_UNSEEN else self._arm.now.drive_nm
+        self.record.q_desired[:] = motion.step(mode, self._monitors.state.q, drive_nm)
         envelope = motion.parts.envelope
         at_rest = envelope.at_rest and self._facts.at_rest
         moving = motion.moving or mode is not Mode.HOMING
@@ -314,13 +312,14 @@ class ControlTick:
         parts = self._motion.parts
         envelope = parts.envelope
         record.setpoint[:] = parts.setpoints.state.value
-        record.tau_estimate[:] = self._tau_estimate_nm
         if self.state.following:
             record.q_applied[:] = envelope.q
             record.dq_applied[:] = envelope.v
             record.ddq_applied[:] = envelope.a
             record.limited_by[:] = envelope.limited_by
             record.margin[:] = envelope.margin
+            record.clearance_m[0] = envelope.clearance_m
+            record.nearest_barrier[0] = envelope.nearest_barrier
             self.state.limited = any(envelope.limited_by)
         else:
             record.q_applied[:] = self._monitors.state.q
@@ -328,6 +327,8 @@ class ControlTick:
             record.ddq_applied[:] = 0.0
             record.limited_by[:] = 0
             record.margin[:] = 1.0
+            record.clearance_m[0] = 0.0
+            record.nearest_barrier[0] = -1
             self.state.limited = False
 
     def _certify(self, record: TickRecord) -> None:
@@ -363,6 +364,7 @@ class ControlTick:
                 setpoints=parts.setpoints.state,
                 plan=parts.trajectory.state,
                 envelope=parts.envelope.save(),
+                force=self._arm.save(),
             )
         )
 
@@ -381,6 +383,12 @@ class ControlTick:
         parts.setpoints.state = saved.setpoints
         parts.trajectory.restore(saved.plan)
         parts.envelope.restore(saved.envelope)
+        self._arm.restore(saved.force)
 
 
-_ARM_UNSEEN = 1 << Fault.JOINTS_STALE | 1 << Fault.LINK_LOST | 1 << Fault.OBSERVATION_NOT_FINITE
+_ARM_UNSEEN = (
+    1 << Fault.JOINTS_STALE
+    | 1 << Fault.LINK_LOST
+    | 1 << Fault.OBSERVATION_NOT_FINITE
+    | 1 << Fault.OBSERVATION_IMPLAUSIBLE
+)

@@ -1,7 +1,6 @@
 """Composition: the only file of the runtime that knows policies/ and sims/ (inside functions)."""
 
 import base64
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,9 +11,11 @@ from rich.console import Console
 
 from runtime.clock import seconds_to_ns
 from runtime.config import Config, load_config, load_robot, resolve
+from runtime.envelope.barriers import Workspace
 from runtime.envelope.envelope import Envelope
+from runtime.envelope.geometry import Geometry
 from runtime.envelope.guards import Guards
-from runtime.episodes import EpisodeManager, Predicate
+from runtime.episodes import EpisodeManager
 from runtime.errors import ConfigError, LinkError
 from runtime.fallback import Fallback
 from runtime.faults import tighten
@@ -28,8 +29,7 @@ from runtime.interfaces import (
 )
 from runtime.kinematics import DifferentialIk, Kinematics
 from runtime.loop import ControlLoop, LoopParts
-from runtime.messages import GroupSize, Outcome, Sizes, tick_layout
-from runtime.monitors import MonitorLimits
+from runtime.messages import GroupSize, Sizes, tick_layout
 from runtime.motion import MotionParts
 from runtime.operator_port import Port
 from runtime.plugin import link_factory
@@ -40,6 +40,7 @@ from runtime.robot_spec import RobotSpec
 from runtime.scripted import ScriptedMotion
 from runtime.setpoints import JointSetpoints, Setpoints, ToolSetpoints
 from runtime.tick import ControlTick, TickSettings
+from runtime.tick_parts import measured_arm, monitor_limits, predicates
 from runtime.trajectory import Trajectory
 from runtime.warm_up import warm_up
 
@@ -132,6 +133,24 @@ def ticks_per_step(config: Config, rate_hz: float) -> int:
     return ticks
 
 
+def build_geometry(deployment: Deployment) -> Geometry:
+    """Compose what the commanded reference keeps away from.
+
+    Raises:
+        ConfigError: the robot's model does not fit, or home is too near to something.
+    """
+    config, robot = deployment.config, deployment.robot
+    box = config.guards.workspace
+    return Geometry.load(
+        str(deployment.model_file),
+        robot.tool.site,
+        robot.command_limits(),
+        [joint.home_rad for joint in robot.joints],
+        config.geometry,
+        Workspace(box.low_m, box.high_m),
+    )
+
+
 def build_tick(deployment: Deployment, contract: PolicyInterface) -> ControlTick:
     """Compose a ControlTick from plain, checked data.
 
@@ -152,7 +171,7 @@ def build_tick(deployment: Deployment, contract: PolicyInterface) -> ControlTick
     else:
         setpoints = JointSetpoints(contract.action)
     parts = MotionParts(
-        envelope=Envelope(limits, dt_s),
+        envelope=Envelope(limits, dt_s, build_geometry(deployment)),
         trajectory=Trajectory(limits, dt_s, control.motion_share),
         setpoints=setpoints,
         scripted=ScriptedMotion(
@@ -174,7 +193,7 @@ def build_tick(deployment: Deployment, contract: PolicyInterface) -> ControlTick
         sizes=sizes_for(deployment, contract),
         robot=robot,
         rows=tighten(config.faults),
-        monitors=_monitor_limits(config),
+        monitors=monitor_limits(config, robot),
         start=contract.start,
         blend_s=control.blend_s,
         command_valid_ns=seconds_to_ns(control.command_valid_s),
@@ -183,38 +202,11 @@ def build_tick(deployment: Deployment, contract: PolicyInterface) -> ControlTick
         config.episode.steps,
         per_step,
         config.episode.settle_s,
-        _predicates(config),
+        predicates(config),
         by_person=config.episode.reset == "person",
     )
-    return ControlTick(settings, parts, episodes, Guards(robot, config.guards), kinematics)
-
-
-def _predicates(config: Config) -> list[Predicate]:
-    return [
-        Predicate(
-            outcome=Outcome[said.outcome],
-            group=said.group,
-            index=said.index,
-            above=-math.inf if said.above is None else said.above,
-            below=math.inf if said.below is None else said.below,
-            hold_ns=seconds_to_ns(said.hold_s),
-        )
-        for said in config.episode.predicates
-    ]
-
-
-def _monitor_limits(config: Config) -> MonitorLimits:
-    seen = config.observations
-    return MonitorLimits(
-        groups_ns=(
-            seconds_to_ns(seen.joints_max_age_s),
-            *(seconds_to_ns(group.max_age_s) for group in seen.groups),
-        ),
-        link_lost_ns=seconds_to_ns(seen.link_lost_after_s),
-        base_max_age_ns=seconds_to_ns(config.base.max_age_s),
-        missed_per_s=config.deadlines.max_missed_per_s,
-        servo_hz=config.control.servo_hz,
-    )
+    arm = measured_arm(config, robot, kinematics)
+    return ControlTick(settings, parts, episodes, Guards(robot, config.guards), arm)
 
 
 def open_link(
@@ -283,10 +275,14 @@ def build_loop(
     deployment: Deployment,
     surroundings: Surroundings,
     is_done: Callable[[ControlTick], bool],
+    tick: ControlTick | None = None,
 ) -> ControlLoop:
-    """Compose a loop. `is_done` looks at the tick after each step; True ends the run at rest."""
+    """Compose a loop. `is_done` looks at the tick after each step; True ends the run at rest.
+
+    `tick`: what `build_tick` returned before, where a refusal must come before a record begins.
+    """
     contract = surroundings.base.contract
-    tick = build_tick(deployment, contract)
+    tick = tick or build_tick(deployment, contract)
     sizes = sizes_for(deployment, contract)
     warm_up(tick, sizes, deployment.robot)
     tick.state.epoch = surroundings.first_epoch

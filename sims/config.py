@@ -8,8 +8,9 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from runtime.clock import NS_PER_S, seconds_to_ns
-from runtime.config import Config, Vector3, parse
+from runtime.config import Config, parse
 from runtime.errors import ConfigError
+from runtime.geometry_spec import Vector3
 from runtime.robot_spec import Finite, NotNegative, Positive, Share, StrictModel
 
 

@@ -59,6 +59,11 @@ class ScriptedExpert:
         """The contract whose actions this expert writes."""
         return self._contract
 
+    @property
+    def unfamiliarity(self) -> float:
+        """Nothing is: it never trained."""
+        return 0.0
+
     def act(self, record: TickRecord, out: Floats) -> None:
         """Write the action for `record`, with this episode's noise, into `out` (shape [4])."""
         self._begin(int(record.episode[0]))

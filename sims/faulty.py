@@ -160,17 +160,32 @@ class HeldBackStart(FaultyLink):
 
 
 class FaultyBase:
-    """A base policy whose action `damage` may change, or which raises or takes time in it."""
+    """A base policy whose action `damage` may change, or which raises or takes time in it.
 
-    def __init__(self, inner: BasePolicy, switch: Switch, damage: Callable[[Floats], None]) -> None:
+    `strangeness` is added to what it says of the observation's distance from training.
+    """
+
+    def __init__(
+        self,
+        inner: BasePolicy,
+        switch: Switch,
+        damage: Callable[[Floats], None],
+        strangeness: float = 0.0,
+    ) -> None:
         self._inner = inner
         self._switch = switch
         self._damage = damage
+        self._strangeness = strangeness
 
     @property
     def contract(self) -> PolicyInterface:
         """The inner policy's contract."""
         return self._inner.contract
+
+    @property
+    def unfamiliarity(self) -> float:
+        """What the inner policy says of its last observation, and what is added."""
+        return self._inner.unfamiliarity + self._strangeness * self._switch.active
 
     def act(self, record: TickRecord, out: Floats) -> None:
         """Act, then damage the action."""

@@ -22,12 +22,15 @@ from sims.injector import Injector, let_time_pass
 
 
 class _Base(Injector):
-    """Damages what the base policy does."""
+    """Damages what the base policy does, or says of what it saw."""
+
+    strangeness: ClassVar[float] = 0.0
 
     def attach(self, parts: LoopParts) -> LoopParts:
         """Wrap the base."""
         self._link = parts.link
-        return dataclasses.replace(parts, base=FaultyBase(parts.base, self._switch, self._damage))
+        base = FaultyBase(parts.base, self._switch, self._damage, self.strangeness)
+        return dataclasses.replace(parts, base=base)
 
     @abstractmethod
     def _damage(self, out: Floats) -> None: ...
@@ -61,18 +64,24 @@ class BaseFailed(_Base):
         raise RuntimeError("injected: the base policy's inference failed")
 
 
-class WorkspaceLeft(_Base):
-    """The base drives the tool aside and then down, out of the workspace's floor."""
+class InferenceSlow(_Base):
+    """Inference takes half a policy step longer than it may, and still answers in time."""
 
-    fault = Fault.WORKSPACE_GUARD
-    steps_aside: ClassVar[int] = 20
+    fault = Fault.INFERENCE_SLOW
+    delay_s: ClassVar[float] = 0.03
 
     def _damage(self, out: Floats) -> None:
-        out[:] = 0.0
-        if self.acted <= self.steps_aside:
-            out[1] = 1.0
-        else:
-            out[2] = -1.0
+        let_time_pass(self._link, self.delay_s)
+
+
+class ObservationUnfamiliar(_Base):
+    """The base says that it saw nothing of the kind in its training."""
+
+    fault = Fault.OBSERVATION_UNFAMILIAR
+    strangeness = 1000.0
+
+    def _damage(self, out: Floats) -> None:
+        """The action stays as it is."""
 
 
 class ResidualNotFinite(Injector):

@@ -5,8 +5,10 @@ Pushes are forces on the simulated tool, so that what follows is physics and not
 
 import dataclasses
 import math
+from abc import abstractmethod
 from typing import ClassVar
 
+from runtime.clock import NS_PER_S
 from runtime.faults import Fault
 from runtime.loop import LoopParts
 from runtime.messages import TickInputs
@@ -49,18 +51,47 @@ class SequenceGap(_Frozen):
     every = 2
 
 
-class ObservationNotFinite(Injector):
-    """The first joint's sensor says NaN."""
-
-    fault = Fault.OBSERVATION_NOT_FINITE
+class _Read(Injector):
+    """Damages what was read from the link."""
 
     def attach(self, parts: LoopParts) -> LoopParts:
         """Wrap the link."""
         return dataclasses.replace(parts, link=FaultyLink(parts.link, self._switch, self._damage))
 
     @staticmethod
+    @abstractmethod
+    def _damage(inputs: TickInputs) -> None: ...
+
+
+class ObservationNotFinite(_Read):
+    """The first joint's sensor says NaN."""
+
+    fault = Fault.OBSERVATION_NOT_FINITE
+
+    @staticmethod
     def _damage(inputs: TickInputs) -> None:
         inputs.q[0] = math.nan
+
+
+class ObservationImplausible(_Read):
+    """The first joint's encoder loses its zero."""
+
+    fault = Fault.OBSERVATION_IMPLAUSIBLE
+    offset_rad: ClassVar[float] = 0.5
+
+    @classmethod
+    def _damage(cls, inputs: TickInputs) -> None:
+        inputs.q[0] += cls.offset_rad
+
+
+class WallClockStepped(_Read):
+    """Somebody sets the computer's time of day, ten seconds forward."""
+
+    fault = Fault.WALL_CLOCK_STEPPED
+
+    @staticmethod
+    def _damage(inputs: TickInputs) -> None:
+        inputs.wall_offset_ns[0] += 10 * NS_PER_S
 
 
 class LinkLost(Injector):
@@ -74,9 +105,11 @@ class LinkLost(Injector):
 
 
 class _Pushed(Injector):
-    """Pushes the simulated tool with `force_n` (base frame) while active."""
+    """Pushes `body` of the simulated robot (its tool, if None) with `force_n` (base frame) while
+    active."""
 
     force_n: ClassVar[tuple[float, float, float]]
+    body: ClassVar[str | None] = None
 
     def attach(self, parts: LoopParts) -> LoopParts:
         """Wrap the link."""
@@ -85,18 +118,18 @@ class _Pushed(Injector):
         return dataclasses.replace(parts, link=link)
 
     def _push(self) -> None:
-        self._plant.push(self.force_n)
+        self._plant.push(self.force_n, self.body)
 
     @property
     def active(self) -> bool:
-        """Whether the tool is pushed now."""
+        """Whether the robot is pushed now."""
         return self._switch.active
 
     @active.setter
     def active(self, on: bool) -> None:
         self._switch.active = on
         if not on:
-            self._plant.push(_NO_FORCE)
+            self._plant.push(_NO_FORCE, self.body)
 
 
 class TorqueAboveGuard(_Pushed):
@@ -118,6 +151,35 @@ class ToolTooFast(_Pushed):
 
     fault = Fault.TOOL_SPEED_GUARD
     force_n = (0.0, 900.0, 0.0)
+
+
+class WorkspaceLeft(_Pushed):
+    """Somebody drags the tool out of the workspace's side, harder than the arm can hold."""
+
+    fault = Fault.WORKSPACE_GUARD
+    force_n = (0.0, 320.0, 0.0)
+
+
+class JointTooFast(_Pushed):
+    """Something hits the tool: a joint turns faster than the robot ever would."""
+
+    fault = Fault.JOINT_SPEED_GUARD
+    force_n = (0.0, 900.0, 0.0)
+
+
+class ElbowTooFast(_Pushed):
+    """Something hits the elbow."""
+
+    fault = Fault.ELBOW_SPEED_GUARD
+    body = "link4"
+    force_n = (0.0, 1500.0, 0.0)
+
+
+class ContactTooHard(_Pushed):
+    """The tool is pressed upwards as by a table that it was driven onto."""
+
+    fault = Fault.CONTACT_FORCE_GUARD
+    force_n = (0.0, 0.0, 220.0)
 
 
 class StartRefused(Injector):

@@ -59,6 +59,7 @@ class Plant:
         self._dq: Floats = self.data.qvel
         self._tau: Floats = self.data.actuator_force
         self._tool = int(self.model.site_bodyid[self.model.site(robot.tool.site).id])
+        self._pushes: dict[int, tuple[Floats, Floats | None]] = {}
         self._mocap = int(self.model.body("block").mocapid[0])
         self.device = CommandReceiver(start, self.period_ns, field.action_latency_s)
         self.perception = Perception(field, config.perception_hz)
@@ -113,6 +114,7 @@ class Plant:
         if command is not None:
             self.device.accept(command, self.now_ns)
         self.data.ctrl[:] = self.device.next_target(self.now_ns)
+        self._apply_pushes()
         for _ in range(self._substeps):
             mujoco.mj_step(self.model, self.data)
             self.wrist.filter()
@@ -125,9 +127,37 @@ class Plant:
         """Let the device's clock run without physics, for time that nobody simulated."""
         self.now_ns += periods * self.period_ns
 
-    def push(self, force_n: Sequence[float]) -> None:
-        """Push the tool with a constant force (N, base frame) until the next call; zeros end it."""
-        self.data.xfrc_applied[self._tool, :3] = force_n
+    def push(
+        self,
+        force_n: Sequence[float],
+        body: str | None = None,
+        point_m: Sequence[float] | None = None,
+    ) -> None:
+        """Push with a constant force (N, base frame) until the next call for that body.
+
+        Args:
+            force_n: the force; zeros end it.
+            body: a body of the robot; the tool's, if not given.
+            point_m: where it acts, in the body's own frame; at its centre of mass, if not given.
+                The lever arm is renewed with every servo period.
+
+        Raises:
+            KeyError: the robot has no such body; the message names those that there are.
+        """
+        number = self._tool if body is None else self.model.body(body).id
+        self._pushes[number] = (
+            np.array(force_n, dtype=np.float64),
+            None if point_m is None else np.array(point_m, dtype=np.float64),
+        )
+
+    def _apply_pushes(self) -> None:
+        for body, (force_n, point_m) in self._pushes.items():
+            self.data.xfrc_applied[body, :3] = force_n
+            self.data.xfrc_applied[body, 3:] = 0.0
+            if point_m is not None:
+                rotation = self.data.xmat[body].reshape(3, 3)
+                lever_m = self.data.xpos[body] + rotation @ point_m - self.data.xipos[body]
+                self.data.xfrc_applied[body, 3:] = np.cross(lever_m, force_n)
 
     def move_block(self, pose: Pose) -> None:
         """Put the block somewhere else; the caller sees to it that the peg is clear of it."""

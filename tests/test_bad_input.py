@@ -17,6 +17,7 @@ from tests.daemon_kit import ROOT, Said, daemon, json_of, trimtab, write_config
 
 BASE = ROOT / "policies" / "bases" / "peg.onnx"
 ROBOT = ROOT / "sims" / "robots" / "panda.yaml"
+EXTRA: dict[str, list[object]] = {"replay": [], "report": [], "explain": ["--tick", 1]}
 GOLDEN = ROOT / "tests" / "golden" / "golden.mcap"
 
 
@@ -159,6 +160,78 @@ def test_a_robot_spec_without_a_limit(limit: str, tmp_path: Path) -> None:
     assert_refused(said, ConfigError.exit_code, "arm.yaml", f"joints.2.{limit}", "missing")
 
 
+def write_robot(folder: Path, changes: dict[str, object]) -> Path:
+    """Write the Panda's spec with keys of its third joint changed, and a config that names it."""
+    robot = YAML(typ="safe").load(ROBOT.read_text(encoding="utf-8"))
+    robot["joints"][2].update(changes)
+    with (folder / "arm.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(robot, file)
+    return write_config(folder, {"robot": "arm.yaml", "base.file": str(BASE)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"position_max_rad": 166.0}, ["joints.2.position_max_rad", "degrees", "2.897"]),
+        ({"velocity_max_rad_s": 25.0}, ["joint3", "never be reached and stopped", "wider range"]),
+        ({"jerk_max_rad_s3": 5.0}, ["joint3", "to build up acceleration_max_rad_s2"]),
+        (
+            {"position_min_rad": -0.015, "position_max_rad": 0.015},
+            ["joint3", "no place where it may rest"],
+        ),
+        ({"home_rad": 3.5}, ["joint3", "home_rad 3.5", "outside"]),
+    ],
+)
+def test_a_robot_spec_that_contradicts_itself(
+    changes: dict[str, object], words: list[str], tmp_path: Path
+) -> None:
+    said = trimtab("check-config", "--config", write_robot(tmp_path, changes))
+    assert_refused(said, ConfigError.exit_code, "arm.yaml", *words)
+
+
+LAMP = {"shape": "sphere", "name": "lamp", "center_m": [0.5, 0.0, 0.3], "radius_m": 0.05}
+FLOOR = {"shape": "plane", "name": "floor", "point_m": [0.0, 0.0, 0.4], "normal": [0.0, 0.0, 1.0]}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("geometry.keep_out", [LAMP], ["home", "keep-out lamp", "geometry.margin_m"]),
+        ("geometry.keep_out", [FLOOR], ["home", "keep-out floor", "move"]),
+        (
+            "guards.workspace",
+            {"low_m": [0.6, -0.4, 0.0], "high_m": [0.8, 0.4, 0.7]},
+            ["home", "tool | workspace x low"],
+        ),
+        (
+            "guards.workspace",
+            {"low_m": [200.0, -400.0, 0.0], "high_m": [800.0, 400.0, 700.0]},
+            ["guards.workspace.high_m.0", "looks like millimetres; in metres that is 0.8"],
+        ),
+        (
+            "guards.workspace",
+            {"low_m": [0.5, -0.4, 0.0], "high_m": [0.5, 0.4, 0.7]},
+            ["guards.workspace", "holds nothing"],
+        ),
+        ("geometry.margin_m", 0.4, ["guards.workspace", "leaves nothing"]),
+        ("guards.contact_force.group", "smell", ["'smell'", "allowed: force"]),
+    ],
+)
+def test_a_world_in_which_the_robot_cannot_stand(
+    key: str, value: object, words: list[str], tmp_path: Path
+) -> None:
+    config = write_config(tmp_path, {key: value, "base.file": str(BASE)})
+    assert_refused(trimtab("check-config", "--config", config), ConfigError.exit_code, *words)
+
+
+def test_no_process_runs_where_home_is_kept_out(tmp_path: Path) -> None:
+    config = write_config(tmp_path, {"geometry.keep_out": [LAMP], "base.file": str(BASE)})
+    with daemon(config, "--arm", "--episodes", "1") as robot:
+        said = robot.end()
+        assert len(robot.record()) == 0
+    assert_refused(said, ConfigError.exit_code, "home", "keep-out lamp")
+
+
 # -- records ------------------------------------------------------------------------------------
 
 
@@ -185,15 +258,15 @@ def test_a_record_cut_in_half_reads_up_to_the_cut(tmp_path: Path) -> None:
         ("head.mcap", b"\x89MCAP0\r\n", ["head.mcap"]),
     ],
 )
-@pytest.mark.parametrize("command", ["replay", "report"])
+@pytest.mark.parametrize("command", EXTRA)
 def test_what_is_no_record(
     command: str, name: str, data: bytes, words: list[str], tmp_path: Path
 ) -> None:
     file = tmp_path / name
     file.write_bytes(data)
-    extra = ["--out", tmp_path / "page.html"] if command == "report" else []
+    extra = EXTRA[command] + (["--out", tmp_path / "page.html"] if command != "replay" else [])
     assert_refused(trimtab(command, file, *extra), RecordError.exit_code, *words)
-    assert not (tmp_path / "page.html").exists()
+    assert not list(tmp_path.glob("page.*"))
 
 
 def test_a_folder_without_records(tmp_path: Path) -> None:

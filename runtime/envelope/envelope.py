@@ -6,11 +6,15 @@ from collections.abc import Iterable
 import msgspec
 
 from runtime.envelope.certificate import ENVELOPE_SEAL, Certificate
+from runtime.envelope.choice import Choice
+from runtime.envelope.geometry import Geometry
 from runtime.envelope.joint import JointAdmission, Reference
 from runtime.messages import Command, Limit
 from runtime.robot_spec import JointLimits
 
-_NOWHERE = Reference(q=0.0, v=0.0, a=0.0, stop_a=0.0, limited_by=0, margin=1.0)
+_NOWHERE = Reference(
+    q=0.0, v=0.0, a=0.0, stop_a=0.0, q_low=0.0, q_high=0.0, limited_by=0, margin=1.0
+)
 
 
 class EnvelopeState(msgspec.Struct, frozen=True):
@@ -18,12 +22,16 @@ class EnvelopeState(msgspec.Struct, frozen=True):
 
     `issued`: what the last certificate said, empty before the first rest. `current`: what the
     last admission said; it differs from `issued` while `pending` (admitted, not yet certified).
+    `geometry`: what Geometry.save returned, empty without one.
     """
 
     issued: tuple[Reference, ...]
     current: tuple[Reference, ...]
     finite: bool
     pending: bool
+    clearance_m: float = 0.0
+    nearest_barrier: int = -1
+    geometry: bytes = b""
 
 
 class Envelope:
@@ -36,18 +44,29 @@ class Envelope:
     After each call: `q` rad, `v` rad/s, `a` rad/s^2 (the reference and its finite differences),
     `limited_by` (messages.Limit bits) and `margin` (see JointAdmission), each a list in joint
     order; `finite` is False when the last `admit` was asked for something not finite.
+
+    `clearance_m`: what the nearest barrier certainly leaves to the kept stop beyond its margin, m
+    (>= 0 but for one that was begun inside), and `nearest_barrier`, its index in
+    `geometry.names`; 0 and -1 without barriers and before the first rest. After `emergency` they
+    are those of the tick before.
     """
 
-    def __init__(self, limits: tuple[JointLimits, ...], dt_s: float) -> None:
-        """Take the invariants of every joint and the servo period.
+    def __init__(
+        self, limits: tuple[JointLimits, ...], dt_s: float, geometry: Geometry | None = None
+    ) -> None:
+        """Take the invariants of every joint, the servo period, and what to keep away from.
 
         Raises:
             ValueError: limits or period cannot be kept in float64 arithmetic; names the joint.
         """
         self._joints = tuple(JointAdmission(limit, dt_s) for limit in limits)
+        self.geometry = geometry
+        self._choice = None if geometry is None else Choice(self._joints, geometry)
         self._issued: tuple[Reference, ...] = ()
         self._pending = False
         self.finite = True
+        self.clearance_m = 0.0
+        self.nearest_barrier = -1
         self._show(())
 
     @property
@@ -56,10 +75,17 @@ class Envelope:
         return bool(self._current) and not any(self.v) and not any(self.a)
 
     def refusal(self, q: Iterable[float]) -> str:
-        """Return why the reference cannot rest at `q` (rad, one per joint): a sentence that names
-        every joint outside its command range and by how much. Empty when it can."""
-        pairs = zip(self._joints, q, strict=True)
-        return "; ".join(reason for joint, at in pairs if (reason := joint.outside(float(at))))
+        """Return why the reference cannot begin at rest at `q` (rad, one per joint): a sentence
+        that names every joint outside its command range, or every barrier that the robot is
+        inside, and by how much. Empty when it can.
+
+        A little outside or inside is none: from there the reference may only move back. A joint
+        is then never further out than the tick before, a barrier never further in.
+        """
+        here = [float(at) for at in q]
+        pairs = zip(self._joints, here, strict=True)
+        reason = "; ".join(reason for joint, at in pairs if (reason := joint.outside(at)))
+        return reason or (self.geometry.refusal(here) if self.geometry else "")
 
     def rest_at(self, q: Iterable[float]) -> None:
         """Set the reference once, at rest at `q` (rad), where the drive did not follow one before.
@@ -75,6 +101,9 @@ class Envelope:
         self._pending = False
         self.finite = True
         self._show(self._issued)
+        if self.geometry is not None:
+            self.geometry.settle(here)
+        self._look()
 
     def admit(self, q_desired: Iterable[float]) -> None:
         """Advance the reference by one tick towards `q_desired` (rad, one per joint).
@@ -92,6 +121,9 @@ class Envelope:
         if self.finite:
             # a list first: a tuple built from a generator takes longer
             moved = tuple([joint.admit(last, value) for joint, last, value in triples])
+            if self._choice is not None:
+                moved = self._choice.of(self._issued, moved)
+                self.clearance_m, self.nearest_barrier = self._choice.room_m, self._choice.nearest
         else:
             moved = tuple(
                 joint.brake(last, 0 if math.isfinite(value) else int(Limit.FINITE))
@@ -109,18 +141,20 @@ class Envelope:
             RuntimeError: no reference was set by `rest_at`.
         """
         self._require_rest()
-        self.finite = True
-        pairs = zip(self._joints, self._issued, strict=True)
-        self._show(tuple(joint.brake(last, 0) for joint, last in pairs))
-        self._pending = True
+        self._look()
+        self._brake()
 
     def emergency(self) -> None:
         """Brake in a tick that raised, at any point before its `certify`.
 
         The step was certified with the last good tick and is plain numbers since: nothing that
         failed in this tick has a part in it.
+
+        Raises:
+            RuntimeError: no reference was set by `rest_at`.
         """
-        self.brake()
+        self._require_rest()
+        self._brake()
 
     def certify(
         self,
@@ -155,23 +189,47 @@ class Envelope:
 
     def save(self) -> EnvelopeState:
         """Return the whole state as plain data; msgpack keeps it bit for bit."""
-        return EnvelopeState(self._issued, self._current, self.finite, self._pending)
+        return EnvelopeState(
+            issued=self._issued,
+            current=self._current,
+            finite=self.finite,
+            pending=self._pending,
+            clearance_m=self.clearance_m,
+            nearest_barrier=self.nearest_barrier,
+            geometry=b"" if self.geometry is None else self.geometry.save(),
+        )
 
     def restore(self, state: EnvelopeState) -> None:
         """Take over a state that `save` returned for the same limits and period.
 
         Raises:
-            ValueError: the state has another number of joints.
+            ValueError: the state has another number of joints or other barriers.
         """
         if not (len(state.issued) == len(state.current) in (0, len(self._joints))):
             raise ValueError(
                 f"the saved envelope has {len(state.current)} joints, this robot has "
                 f"{len(self._joints)}: restore it with the robot spec of the run that saved it"
             )
+        if self.geometry is not None:
+            self.geometry.restore(state.geometry)
         self._issued = state.issued
         self._show(state.current)
         self.finite = state.finite
         self._pending = state.pending
+        self.clearance_m = state.clearance_m
+        self.nearest_barrier = state.nearest_barrier
+
+    def _brake(self) -> None:
+        self.finite = True
+        pairs = zip(self._joints, self._issued, strict=True)
+        self._show(tuple(joint.brake(last, 0) for joint, last in pairs))
+        self._pending = True
+
+    def _look(self) -> None:
+        """Measure how near the kept stop comes to the barriers."""
+        if self._choice is not None:
+            self._choice.look(self._issued)
+            self.clearance_m, self.nearest_barrier = self._choice.room_m, self._choice.nearest
 
     def _show(self, current: tuple[Reference, ...]) -> None:
         self._current = current

@@ -2,13 +2,16 @@
 command; its row in the fault table decides what follows.
 
 Every guard is a margin: 1 far from it, 0 at it, negative past it, -inf for a measurement that is
-not finite, which counts as past.
+not finite, which counts as past. A new guard is a class here, its name in messages.GUARDS, its
+setting in config.GuardsConfig and its row in the fault table.
 """
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
 
+from runtime.faults import Fault
 from runtime.robot_spec import RobotSpec
 
 Vector3 = tuple[float, float, float]
@@ -28,6 +31,15 @@ class Box(Protocol):
         ...
 
 
+class ForceSettings(Protocol):
+    """What a person sets for the contact force."""
+
+    @property
+    def max_n(self) -> float:
+        """Largest magnitude of the filtered force."""
+        ...
+
+
 class GuardSettings(Protocol):
     """What a person sets; config.GuardsConfig is one (this floor must not reach files)."""
 
@@ -42,8 +54,18 @@ class GuardSettings(Protocol):
         ...
 
     @property
+    def joint_speed_share(self) -> float:
+        """Share of each joint's velocity_max_rad_s at which the guard stands."""
+        ...
+
+    @property
     def tool_speed_m_s(self) -> float:
         """Largest speed of the tool."""
+        ...
+
+    @property
+    def elbow_speed_m_s(self) -> float:
+        """Largest speed of the elbow."""
         ...
 
     @property
@@ -51,55 +73,182 @@ class GuardSettings(Protocol):
         """Where the tool may be."""
         ...
 
+    @property
+    def contact_force(self) -> ForceSettings | None:
+        """The largest contact force; None where the robot feels none."""
+        ...
 
-class GuardMargins(NamedTuple):
-    """The margins, in the order of messages.GUARDS."""
 
-    torque: float
-    tracking: float
-    tool_speed: float
-    workspace: float
+@dataclass(slots=True)
+class Measured:
+    """What the arm does now, as far as guards judge it. Sequences have one number per joint.
+
+    `drive_nm`: what the drives press with because of the reference. `motor_nm`: the same and what
+    gravity asks of the motors.
+    """
+
+    q_commanded: Sequence[float]
+    q: Sequence[float]
+    dq: Sequence[float]
+    drive_nm: Sequence[float]
+    motor_nm: Sequence[float]
+    tool_position_in_base_m: Sequence[float] = field(default_factory=lambda: [0.0] * 3)
+    tool_speed_m_s: float = 0.0
+    elbow_speed_m_s: float = 0.0
+    contact_force_n: float = 0.0
+
+
+class Guard(Protocol):
+    """One guard, made of the robot's spec and the settings that people made.
+
+    `key`: its name in messages.GUARDS. `fault`: the row that says what follows.
+    """
+
+    key: ClassVar[str]
+    fault: ClassVar[Fault]
+
+    def __init__(self, spec: RobotSpec, settings: GuardSettings) -> None: ...
+
+    def margin(self, seen: Measured) -> float:
+        """Return how far the guard is. Raises ValueError for a wrong number of joints."""
+        ...
+
+
+class Torque:
+    """Estimated motor torque over its share of the joint's torque_max_nm, worst joint."""
+
+    key: ClassVar[str] = "torque"
+    fault: ClassVar[Fault] = Fault.TORQUE_GUARD
+
+    def __init__(self, spec: RobotSpec, settings: GuardSettings) -> None:
+        self._max_nm = [joint.torque_max_nm * settings.torque_share for joint in spec.joints]
+
+    def margin(self, seen: Measured) -> float:
+        """Return how far the guard is."""
+        return _left(seen.motor_nm, self._max_nm)
+
+
+class Tracking:
+    """Distance between command and measurement (rad), worst joint."""
+
+    key: ClassVar[str] = "tracking"
+    fault: ClassVar[Fault] = Fault.TRACKING_GUARD
+
+    def __init__(self, spec: RobotSpec, settings: GuardSettings) -> None:
+        self._max_rad = [settings.tracking_error_rad] * len(spec.joints)
+
+    def margin(self, seen: Measured) -> float:
+        """Return how far the guard is."""
+        error = [to - at for to, at in zip(seen.q_commanded, seen.q, strict=True)]
+        return _left(error, self._max_rad)
+
+
+class JointSpeed:
+    """Measured joint speed over its share of the manufacturer's limit, worst joint."""
+
+    key: ClassVar[str] = "joint_speed"
+    fault: ClassVar[Fault] = Fault.JOINT_SPEED_GUARD
+
+    def __init__(self, spec: RobotSpec, settings: GuardSettings) -> None:
+        self._max_rad_s = [
+            joint.velocity_max_rad_s * settings.joint_speed_share for joint in spec.joints
+        ]
+
+    def margin(self, seen: Measured) -> float:
+        """Return how far the guard is."""
+        return _left(seen.dq, self._max_rad_s)
+
+
+class ToolSpeed:
+    """Measured speed of the tool (m/s)."""
+
+    key: ClassVar[str] = "tool_speed"
+    fault: ClassVar[Fault] = Fault.TOOL_SPEED_GUARD
+
+    def __init__(self, spec: RobotSpec, settings: GuardSettings) -> None:
+        self._max_m_s = (settings.tool_speed_m_s,)
+
+    def margin(self, seen: Measured) -> float:
+        """Return how far the guard is."""
+        return _left((seen.tool_speed_m_s,), self._max_m_s)
+
+
+class ElbowSpeed:
+    """Measured speed of the elbow (m/s): it may hurry where the tool stands still."""
+
+    key: ClassVar[str] = "elbow_speed"
+    fault: ClassVar[Fault] = Fault.ELBOW_SPEED_GUARD
+
+    def __init__(self, spec: RobotSpec, settings: GuardSettings) -> None:
+        self._max_m_s = (settings.elbow_speed_m_s,)
+
+    def margin(self, seen: Measured) -> float:
+        """Return how far the guard is."""
+        return _left((seen.elbow_speed_m_s,), self._max_m_s)
+
+
+class Workspace:
+    """Distance of the tool to the nearest wall over half the box's width across it."""
+
+    key: ClassVar[str] = "workspace"
+    fault: ClassVar[Fault] = Fault.WORKSPACE_GUARD
+
+    def __init__(self, spec: RobotSpec, settings: GuardSettings) -> None:
+        sides = list(zip(settings.workspace.low_m, settings.workspace.high_m, strict=True))
+        self._middle_m = [0.5 * (low + high) for low, high in sides]
+        self._half_m = [0.5 * (high - low) for low, high in sides]
+
+    def margin(self, seen: Measured) -> float:
+        """Return how far the guard is."""
+        place = [
+            at - middle
+            for at, middle in zip(seen.tool_position_in_base_m, self._middle_m, strict=True)
+        ]
+        return _left(place, self._half_m)
+
+
+class ContactForce:
+    """Magnitude of the filtered contact force; always far where the robot feels none."""
+
+    key: ClassVar[str] = "contact_force"
+    fault: ClassVar[Fault] = Fault.CONTACT_FORCE_GUARD
+
+    def __init__(self, spec: RobotSpec, settings: GuardSettings) -> None:
+        force = settings.contact_force
+        self._max_n = (math.inf if force is None else force.max_n,)
+
+    def margin(self, seen: Measured) -> float:
+        """Return how far the guard is."""
+        return _left((seen.contact_force_n,), self._max_n)
+
+
+# in the order of messages.GUARDS
+REGISTRY: tuple[type[Guard], ...] = (
+    Torque,
+    Tracking,
+    JointSpeed,
+    ToolSpeed,
+    ElbowSpeed,
+    Workspace,
+    ContactForce,
+)
+GUARD_FAULTS = tuple(guard.fault for guard in REGISTRY)
+WORKSPACE = REGISTRY.index(Workspace)
 
 
 class Guards:
     """The guards of one robot and config."""
 
     def __init__(self, spec: RobotSpec, settings: GuardSettings) -> None:
-        self._torque_max_nm = [j.torque_max_nm * settings.torque_share for j in spec.joints]
-        self._tracking_max_rad = [settings.tracking_error_rad] * len(spec.joints)
-        self._speed_max_m_s = [settings.tool_speed_m_s]
-        box = settings.workspace
-        sides = list(zip(box.low_m, box.high_m, strict=True))
-        self._middle_m = [0.5 * (low + high) for low, high in sides]
-        self._half_m = [0.5 * (high - low) for low, high in sides]
+        self._margins = [guard(spec, settings).margin for guard in REGISTRY]
 
-    def margins(
-        self,
-        tau_estimate_nm: Sequence[float],
-        q_commanded: Sequence[float],
-        q: Sequence[float],
-        tool_speed_m_s: float,
-        tool_position_in_base_m: Sequence[float],
-    ) -> GuardMargins:
-        """Return how far each guard is.
-
-        Torque: estimate over its guard, worst joint. Tracking: command - measurement (rad), worst
-        joint. Workspace: distance to the nearest wall over half the box's width across it.
+    def margins(self, seen: Measured) -> list[float]:
+        """Return how far each guard is, in the order of messages.GUARDS.
 
         Raises:
             ValueError: the number of joints or coordinates differs.
         """
-        error = [to - at for to, at in zip(q_commanded, q, strict=True)]
-        place = [
-            at - middle
-            for at, middle in zip(tool_position_in_base_m, self._middle_m, strict=True)
-        ]
-        return GuardMargins(
-            torque=_left(tau_estimate_nm, self._torque_max_nm),
-            tracking=_left(error, self._tracking_max_rad),
-            tool_speed=_left((tool_speed_m_s,), self._speed_max_m_s),
-            workspace=_left(place, self._half_m),
-        )
+        return [margin(seen) for margin in self._margins]
 
 
 def _left(values: Sequence[float], limits: Sequence[float]) -> float:

@@ -25,16 +25,23 @@ class Reference(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The commanded reference of one joint after a tick.
 
     `q` rad, `v` rad/s, `a` rad/s^2: the command and its finite differences. `stop_a` rad/s^2: the
-    acceleration of the next tick of the stop kept beside it. `limited_by`: bits of
-    messages.Limit. `margin`: see `JointAdmission`.
+    acceleration of the next tick of the stop kept beside it. `q_low`, `q_high` rad: how far that
+    stop goes, `q` included. `limited_by`: bits of messages.Limit. `margin`: see `JointAdmission`.
     """
 
     q: float
     v: float
     a: float
     stop_a: float
+    q_low: float
+    q_high: float
     limited_by: int
     margin: float
+
+
+# how far outside its command range a joint may be taken over, to move back in: what a hand or a
+# soft drive does to a joint that was commanded to the end of its range
+RECOVERABLE_RAD = 0.2
 
 
 class JointAdmission:
@@ -46,6 +53,10 @@ class JointAdmission:
     `margin` is the smallest share left of four: velocity 1 - |v|/V, acceleration 1 - |a|/A,
     jerk 1 - |j|/J, and position as the distance between the place where the kept stop would end
     and the nearest end of the range, over half the range. 0: something is at its limit.
+
+    A joint that begins at rest outside its range may only move back in: as long as it is outside,
+    neither a command nor any pose of a kept stop is further out than the command before. The
+    bound needs no memory, it is where the reference was last.
 
     `limited_by` names what bound the result: JERK or ACCELERATION where the tick itself could not
     change faster; VELOCITY or POSITION where more would have left no stop inside that limit, or
@@ -67,15 +78,16 @@ class JointAdmission:
         self._half_range = 0.5 * (self._q_max - self._q_min)
 
     def outside(self, q: float) -> str:
-        """Return why the joint cannot rest at `q` rad; empty when it can."""
-        if self._q_min <= q <= self._q_max:
+        """Return why the joint cannot begin at rest at `q` rad; empty when it can."""
+        excess = max(self._q_min - q, q - self._q_max)
+        if excess <= RECOVERABLE_RAD:
             return ""
         if not (q < self._q_min or q > self._q_max):
             return f"joint {self.name} is at {q} rad, which is no position"
-        excess = max(self._q_min - q, q - self._q_max)
         return (
             f"joint {self.name} is at {q:.6f} rad, {excess:.6f} rad outside its command range "
-            f"[{self._q_min:.6f}, {self._q_max:.6f}]; move it inside by hand"
+            f"[{self._q_min:.6f}, {self._q_max:.6f}]; from up to {RECOVERABLE_RAD} rad outside it "
+            "can move back by itself: move it there by hand"
         )
 
     def rest(self, q: float) -> Reference:
@@ -87,14 +99,31 @@ class JointAdmission:
         that is inside every invariant, else limited."""
         q = q_desired
         if not (self._q_min <= q <= self._q_max):
-            q = min(max(q, self._q_min), self._q_max)
+            q = self._inside(last, q)
         v = (q - last.q) / self._dt
         a = (v - last.v) / self._dt
         if abs(a - last.a) <= self._h and abs(a) <= self._a_max:
             plan = self._stop.plan(q, v, a)
-            if not self._broken(plan):
+            if not self._broken(last, plan):
                 return self._reference(last.a, plan, 0 if q == q_desired else _POSITION)
         return self._limited(last, a)
+
+    def part_way(
+        self, last: Reference, wish: Reference, share: float, limited_by: int
+    ) -> Reference:
+        """Return the reference one tick after `last` whose acceleration lies `share` of the way
+        from the kept stop to `wish`, admitted one tick after `last` too; else the kept stop's.
+
+        `limited_by` is added to the wish's where the result is another.
+        """
+        if share >= 1.0 or wish.a == last.stop_a:
+            return wish
+        if share > 0.0:
+            a = last.stop_a + share * (wish.a - last.stop_a)
+            plan = self._stop.plan(*self._move(last, a))
+            if not self._broken(last, plan):
+                return self._reference(last.a, plan, wish.limited_by | limited_by)
+        return self._reference(last.a, self._kept(last), wish.limited_by | limited_by)
 
     def brake(self, last: Reference, limited_by: int) -> Reference:
         """Return the next step of the stop kept by `last`; computes no decision of its own."""
@@ -103,12 +132,16 @@ class JointAdmission:
     def _kept(self, last: Reference) -> StopPlan:
         q, v, a = self._move(last, last.stop_a)
         # rounding may carry the end of a stop an ulp past the range that it was certified for
-        return self._stop.plan(min(max(q, self._q_min), self._q_max), v, a)
+        return self._stop.plan(self._inside(last, q), v, a)
+
+    def _inside(self, last: Reference, q: float) -> float:
+        """Return `q` inside the range, or no further out than `last`."""
+        return min(max(q, min(self._q_min, last.q)), max(self._q_max, last.q))
 
     def _limited(self, last: Reference, a_desired: float) -> Reference:
         a, limited_by = self._clip(last, a_desired)
         plan = self._stop.plan(*self._move(last, a))
-        broken = self._broken(plan)
+        broken = self._broken(last, plan)
         if not broken:
             return self._reference(last.a, plan, limited_by)
         return self._nearest(last, plan, broken)
@@ -139,14 +172,14 @@ class JointAdmission:
         """Search between the kept stop, which is certified, and `bad`, which is not, for the step
         nearest to `bad` (regula falsi, Illinois variant); what is returned is certified."""
         good = self._kept(last)
-        inside, outside = min(0.0, self._excess(good)), self._excess(bad)
+        inside, outside = min(0.0, self._excess(last, good)), self._excess(last, bad)
         for _ in range(_TRIES):
             if inside > -_NEAR:
                 break
             share = inside / (inside - outside)
             plan = self._stop.plan(*self._move(last, good.a + share * (bad.a - good.a)))
-            excess = self._excess(plan)
-            if self._broken(plan):
+            excess = self._excess(last, plan)
+            if self._broken(last, plan):
                 bad, outside = plan, excess
                 inside *= 0.5
             else:
@@ -161,21 +194,31 @@ class JointAdmission:
             v = 0.0
         return last.q + v * self._dt, v, a
 
-    def _broken(self, plan: StopPlan) -> int:
+    def _broken(self, last: Reference, plan: StopPlan) -> int:
         """Return which invariants the stop breaks; written so that NaN breaks them."""
         broken = 0
-        if not (plan.q_high <= self._q_max and plan.q_low >= self._q_min):
+        if not (plan.q_high <= self._q_max and plan.q_low >= self._q_min) and not (
+            plan.q_high <= self._ceiling_of(last, plan) and plan.q_low >= self._floor_of(last, plan)
+        ):
             broken = _POSITION
         if not (plan.v_high <= self._v_max and plan.v_low >= -self._v_max):
             broken |= _VELOCITY
         return broken
 
-    def _excess(self, plan: StopPlan) -> float:
+    def _floor_of(self, last: Reference, plan: StopPlan) -> float:
+        """Return the lowest place that the stop may reach: the end of the range, or, below it,
+        where the reference is or was last."""
+        return min(self._q_min, max(plan.q, last.q))
+
+    def _ceiling_of(self, last: Reference, plan: StopPlan) -> float:
+        return max(self._q_max, min(plan.q, last.q))
+
+    def _excess(self, last: Reference, plan: StopPlan) -> float:
         """Return by how much the stop breaks an invariant (> 0) or keeps all (<= 0), in units of
         what one tick's jerk does."""
         return max(
-            (plan.q_high - self._q_max) / self._unit_q,
-            (self._q_min - plan.q_low) / self._unit_q,
+            (plan.q_high - self._ceiling_of(last, plan)) / self._unit_q,
+            (self._floor_of(last, plan) - plan.q_low) / self._unit_q,
             (plan.v_high - self._v_max) / self._unit_v,
             (-self._v_max - plan.v_low) / self._unit_v,
         )
@@ -185,4 +228,6 @@ class JointAdmission:
         room = min(self._q_max - plan.q_high, plan.q_low - self._q_min) / self._half_range
         used = max(abs(v) / self._v_max, abs(a) / self._a_max, abs(a - a_last) / self._h)
         margin = max(0.0, min(room, 1.0 - used))
-        return Reference(plan.q, v, a, plan.a_next, limited_by, margin)
+        return Reference(
+            plan.q, v, a, plan.a_next, plan.q_low, plan.q_high, limited_by, margin
+        )

@@ -79,6 +79,8 @@ class HostilePolicy:
     """A base with the contract of an honest one, whose actions are noise of another kind in every
     episode."""
 
+    unfamiliarity = 0.0
+
     def __init__(self, base: BasePolicy, seed: int) -> None:
         self._contract = base.contract
         self._rng = np.random.default_rng(seed)

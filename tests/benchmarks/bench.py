@@ -17,6 +17,7 @@ EPISODES = 20
 HOSTILE_S = 20.0
 TICK_ROBOT_S = 120.0
 REALTIME_S = 10.0
+ENVELOPE_TICKS = 3000
 REALTIME_SLICES = 1
 PRIORITY = 50
 
@@ -47,8 +48,7 @@ def tick() -> bool:
 
 
 def envelope() -> bool:
-    envelope_cost.main()
-    return True
+    return envelope_cost.run(ENVELOPE_TICKS)
 
 
 def real_time() -> bool:

@@ -54,9 +54,9 @@ MANUFACTURER = (
     JointInvariants(-0.0175, 3.7525, 2.61, 20.0, 10000.0),
     JointInvariants(-2.8973, 2.8973, 2.61, 20.0, 10000.0),
 )
-# commands stay inside by the declared margin: 0.02 rad at both ends, 5 % of everything else
+# commands stay inside by the declared margin: 0.12 rad at both ends, half of everything else
 COMMANDS = tuple(
-    JointInvariants(j.q_min + 0.02, j.q_max - 0.02, 0.95 * j.v_max, 0.95 * j.a_max, 0.95 * j.j_max)
+    JointInvariants(j.q_min + 0.12, j.q_max - 0.12, 0.5 * j.v_max, 0.5 * j.a_max, 0.5 * j.j_max)
     for j in MANUFACTURER
 )
 
@@ -230,7 +230,7 @@ def _patient(deployment: Deployment, *, guarded: bool) -> Deployment:
     config = deployment.config
     update: dict[str, object] = {"episode": config.episode.model_copy(update={"steps": STEPS})}
     if not guarded:
-        everywhere = BoxConfig(low_m=(-FAR,) * 3, high_m=(FAR,) * 3)
+        everywhere = BoxConfig.model_construct(low_m=(-FAR,) * 3, high_m=(FAR,) * 3)
         far = {"torque_share": FAR, "tracking_error_rad": FAR, "tool_speed_m_s": FAR}
         update["guards"] = config.guards.model_copy(update={**far, "workspace": everywhere})
     return dataclasses.replace(deployment, config=config.model_copy(update=update))

@@ -65,6 +65,10 @@ class Listening:
     def contract(self) -> PolicyInterface:
         return self._policy.contract
 
+    @property
+    def unfamiliarity(self) -> float:
+        return self._policy.unfamiliarity
+
     def act(self, record: TickRecord, out: Floats) -> None:
         copy = self._make_record()
         copy.raw[:] = record.raw

@@ -72,6 +72,10 @@ class MisbehavingBase:
     def contract(self) -> PolicyContract:
         return self._inner.contract
 
+    @property
+    def unfamiliarity(self) -> float:
+        return self._inner.unfamiliarity
+
     def act(self, record: TickRecord, out: Floats) -> None:
         self._inner.act(record, out)
         step = int(record.episode_step[0])

@@ -41,6 +41,11 @@ class ScriptedReacher:
         """The contract whose actions this reacher writes."""
         return self._contract
 
+    @property
+    def unfamiliarity(self) -> float:
+        """Nothing is: it never trained."""
+        return 0.0
+
     def act(self, record: TickRecord, out: Floats) -> None:
         """Write the action for `record` (shape [joints]); `label` is it without noise."""
         action = self._contract.action

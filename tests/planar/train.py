@@ -44,6 +44,11 @@ class DemonstratingReacher:
         """The reacher's own."""
         return self._reacher.contract
 
+    @property
+    def unfamiliarity(self) -> float:
+        """Nothing is: it never trained."""
+        return 0.0
+
     def act(self, record: TickRecord, out: Floats) -> None:
         """Act, and note what was seen and what would have been done without noise."""
         if self._features is None:

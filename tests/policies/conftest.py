@@ -198,7 +198,9 @@ def robot() -> RobotSpec:
         name="tester",
         joints=joints,
         tracking_margin=margin,
-        tool=ToolSpec(mjcf="tester.xml", site="tool"),
+        tool=ToolSpec(
+            mjcf="tester.xml", site="tool", elbow_site="elbow", payload_max_kg=0.0
+        ),
         rest_speed_max_rad_s=0.02,
     )
 

@@ -84,6 +84,8 @@ def panda_sizes() -> Sizes:
 class Base:
     """A base that may take over anywhere; `answer(record)` is its action."""
 
+    unfamiliarity = 0.0
+
     def __init__(self, answer: Callable[[TickRecord], Floats]) -> None:
         contract = trained_base().contract
         assert isinstance(contract, PolicyContract)

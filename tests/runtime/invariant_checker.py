@@ -51,11 +51,15 @@ def check(
     limits: Sequence[JointInvariants],
     segment_starts: Sequence[int] = (0,),
     tolerance: float = RELATIVE_TOLERANCE,
+    history: int = 0,
 ) -> Verdict:
     """Return the verdict on commands `q`, shape [ticks, joints], rad, one row a sent command.
 
     `segment_starts`: the rows where a new reference begins at rest (see `segments`); the joint is
     taken to have stood at that row's position before. Row 0 must be among them.
+
+    `history`: how many rows at the beginning of every segment show only where it came from, and at
+    which speed; with 3 or more of them a segment may begin in motion.
 
     Raises:
         ValueError: the shapes differ, or row 0 starts no segment.
@@ -72,13 +76,16 @@ def check(
     for start, stop in itertools.pairwise(bounds):
         for joint, limit in enumerate(limits):
             curves = _curves(q[start:stop, joint], dt_s, limit)
-            for what, (value, low, high, allowed) in curves.items():
+            for what, (curve, low, high, allowed) in curves.items():
+                value = curve[history:]
+                if not len(value):
+                    continue
                 use = np.maximum(value - high, low - value) / allowed
                 shares[what] = max(shares.get(what, 0.0), _use(value, low, high))
                 for row in np.flatnonzero(~(use <= tolerance)):
                     side = high if value[row] > high else low
                     violations.append(
-                        Violation(start + int(row), joint, what, float(value[row]), side)
+                        Violation(start + history + int(row), joint, what, float(value[row]), side)
                     )
     return Verdict(tuple(violations), shares, len(q))
 

@@ -1,6 +1,5 @@
 """Every bad config and robot spec is refused with a sentence that names key and value."""
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,57 +9,7 @@ from ruamel.yaml import YAML
 from runtime.config import Config, load_config, load_robot, parse, read_yaml, resolve
 from runtime.errors import ConfigError
 from runtime.robot_spec import RobotSpec
-
-ROOT = Path(__file__).parents[2]
-PLAIN = read_yaml(ROOT / "config.yaml")
-JOINT = {
-    "name": "hinge",
-    "position_min_rad": -2.0,
-    "position_max_rad": 2.0,
-    "velocity_max_rad_s": 1.5,
-    "acceleration_max_rad_s2": 10.0,
-    "jerk_max_rad_s3": 500.0,
-    "torque_max_nm": 20.0,
-    "holding_torque_max_nm": 5.0,
-    "stiffness_nm_rad": 100.0,
-    "damping_nm_s_rad": 5.0,
-    "home_rad": 0.5,
-}
-ROBOT = {
-    "name": "one",
-    "joints": [JOINT],
-    "tracking_margin": {
-        "position_rad": 0.02,
-        "velocity_share": 0.9,
-        "acceleration_share": 0.8,
-        "jerk_share": 0.5,
-    },
-    "tool": {"mjcf": "one.xml", "site": "tip"},
-    "rest_speed_max_rad_s": 0.02,
-}
-MISSING = object()
-
-
-def changed(data: Any, path: str, value: object) -> Any:
-    """Return a copy of plain data in which the value at `a.b.0.c` is `value`, or gone."""
-    data = copy.deepcopy(data)
-    place = data
-    *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
-    for part in parents:
-        place = place[part]
-    if value is MISSING:
-        del place[last]
-    else:
-        place[last] = value
-    return data
-
-
-def refusal(model: type[Config] | type[RobotSpec], data: Any) -> str:
-    with pytest.raises(ConfigError) as caught:
-        parse(model, data, "given.yaml")
-    message = str(caught.value)
-    assert message.startswith("given.yaml cannot be used")
-    return message
+from tests.runtime.config_kit import JOINT, MISSING, PLAIN, ROBOT, ROOT, changed, refusal
 
 
 def numbers(data: Any, path: str = "") -> list[str]:
@@ -197,18 +146,17 @@ def test_a_predicate_must_make_sense(change: dict[str, object], words: list[str]
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("joints.0.position_max_rad", 166.0, ["hinge", "166.0", "degrees", "radians"]),
-        ("joints.0.position_min_rad", -166.0, ["hinge", "-166.0", "degrees", "radians"]),
-        ("joints.0.velocity_max_rad_s", 150.0, ["hinge", "150.0", "degrees"]),
         ("joints.0.position_min_rad", 2.5, ["2.5", "not below", "2.0"]),
         ("joints.0.velocity_max_rad_s", 0.0, ["joints.0.velocity_max_rad_s", "0.0"]),
         ("joints.0.jerk_max_rad_s3", -1.0, ["joints.0.jerk_max_rad_s3", "-1.0"]),
+        ("joints.0.damping_nm_s_rad", -1.0, ["joints.0.damping_nm_s_rad", "-1.0"]),
+        ("joints.0.name", "", ["joints.0.name", "1 character"]),
         ("joints.0.holding_torque_max_nm", 21.0, ["hinge", "21.0", "exceeds", "20.0"]),
         ("joints.0.home_rad", 2.1, ["home_rad 2.1", "outside"]),
         ("joints.0.home_rad", 1.99, ["home_rad 1.99", "command range", "tracking_margin"]),
         ("tracking_margin.velocity_share", 1.1, ["tracking_margin.velocity_share", "1.1"]),
         ("tracking_margin.position_rad", 0.0, ["tracking_margin.position_rad", "0.0"]),
-        ("joints", [], ["joints"]),
+        ("joints", [], ["joints", "at least one"]),
         ("joints", [JOINT, JOINT], ["names repeat", "hinge"]),
         ("joints.0.torque_max_lbft", 5.0, ["torque_max_lbft: unknown key"]),
     ],

@@ -10,6 +10,7 @@ import pytest
 
 from runtime.envelope.certificate import Certificate
 from runtime.envelope.envelope import Envelope, EnvelopeState
+from runtime.envelope.joint import RECOVERABLE_RAD
 from runtime.messages import Command, Limit
 from runtime.robot_spec import JointLimits
 from tests.runtime.invariant_checker import JointInvariants, check
@@ -112,8 +113,11 @@ def test_rest_takes_every_place_in_the_range_and_says_what_is_outside() -> None:
         assert envelope.at_rest
         assert envelope.q == list(q)
         assert envelope.finite
-    above = math.nextafter(1.0, 2.0)
-    assert "shoulder is at 1.000000 rad" in envelope.refusal([above, 0.0])
+    # a little outside is a place to move back in from
+    for q in ([1.0 + 0.19, 0.0], [-1.19, 0.69]):
+        assert envelope.refusal(q) == ""
+    above = 1.0 + RECOVERABLE_RAD + 1e-9
+    assert "shoulder is at 1.200000 rad" in envelope.refusal([above, 0.0])
     text = envelope.refusal([-1.25, 0.75])
     assert "joint shoulder is at -1.250000 rad, 0.250000 rad outside" in text
     assert "joint elbow is at 0.750000 rad, 0.250000 rad outside" in text

@@ -82,3 +82,15 @@ def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="must contain 0"):
         check(np.zeros((4, 1)), DT_S, LIMITS, (1,))
     assert check(np.zeros((0, 1)), DT_S, LIMITS).ticks == 0
+
+
+def test_with_history_a_segment_may_begin_in_motion() -> None:
+    moving = np.cumsum(np.full((9, 1), 2.5 * DT_S), axis=0)
+    assert len(check(moving, DT_S, LIMITS).violations) > 0
+    assert check(moving, DT_S, LIMITS, history=3).violations == ()
+    two = np.concatenate([moving, moving])
+    assert check(two, DT_S, LIMITS, (0, 9), history=3).violations == ()
+    two[14] += 0.01
+    found = check(two, DT_S, LIMITS, (0, 9), history=3).violations
+    assert found[0].tick == 14
+    assert check(moving[:3], DT_S, LIMITS, history=3).violations == ()

@@ -1,22 +1,26 @@
 """Guards: boundary values, and that nothing not finite passes."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from runtime.config import BoxConfig, GuardsConfig
-from runtime.envelope.guards import GuardMargins, Guards
+from runtime.config import BoxConfig, ContactForceConfig, GuardsConfig
+from runtime.envelope.guards import GUARD_FAULTS, REGISTRY, WORKSPACE, Guards, Measured, Workspace
+from runtime.faults import ROWS, Fault
 from runtime.messages import GUARDS
 from runtime.robot_spec import JointSpec, RobotSpec, ToolSpec, TrackingMargin
 
 
-def joint(name: str, torque_max_nm: float) -> JointSpec:
+def joint(name: str, torque_max_nm: float, velocity_max_rad_s: float) -> JointSpec:
     return JointSpec(
         name=name,
         position_min_rad=-2.0,
         position_max_rad=2.0,
-        velocity_max_rad_s=2.0,
+        velocity_max_rad_s=velocity_max_rad_s,
         acceleration_max_rad_s2=10.0,
         jerk_max_rad_s3=1000.0,
         torque_max_nm=torque_max_nm,
@@ -29,88 +33,114 @@ def joint(name: str, torque_max_nm: float) -> JointSpec:
 
 SPEC = RobotSpec(
     name="two",
-    joints=(joint("a", 80.0), joint("b", 10.0)),
+    joints=(joint("a", 80.0, 2.0), joint("b", 10.0, 4.0)),
     tracking_margin=TrackingMargin(
         position_rad=0.02, velocity_share=0.95, acceleration_share=0.95, jerk_share=0.95
     ),
-    tool=ToolSpec(mjcf="two.xml", site="tool"),
+    tool=ToolSpec(mjcf="two.xml", site="tool", elbow_site="elbow", payload_max_kg=0.0),
     rest_speed_max_rad_s=0.02,
 )
 CONFIG = GuardsConfig(
     torque_share=0.5,
     tracking_error_rad=0.25,
+    joint_speed_share=0.5,
     tool_speed_m_s=2.0,
+    elbow_speed_m_s=0.5,
     workspace=BoxConfig(low_m=(0.0, -1.0, 0.0), high_m=(1.0, 1.0, 4.0)),
+    contact_force=ContactForceConfig(group="force", max_n=50.0, cutoff_hz=20.0),
 )
 
 
-@dataclass
-class Seen:
-    """A measurement at which every guard is far."""
-
-    tau: list[float] = field(default_factory=lambda: [0.0, 0.0])
-    commanded: list[float] = field(default_factory=lambda: [0.5, -0.5])
-    q: list[float] = field(default_factory=lambda: [0.5, -0.5])
-    speed: float = 0.0
-    place: list[float] = field(default_factory=lambda: [0.5, 0.0, 2.0])
+def far(**changes: Any) -> Measured:
+    """Return a measurement at which every guard is far, but for `changes`."""
+    seen = Measured([0.5, -0.5], [0.5, -0.5], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.5, 0.0, 2.0])
+    for key, value in changes.items():
+        assert hasattr(seen, key)
+        setattr(seen, key, value)
+    return seen
 
 
-def margins(seen: Seen) -> GuardMargins:
-    return Guards(SPEC, CONFIG).margins(seen.tau, seen.commanded, seen.q, seen.speed, seen.place)
+def margins(seen: Measured, config: GuardsConfig = CONFIG) -> dict[str, float]:
+    return dict(zip(GUARDS, Guards(SPEC, config).margins(seen), strict=True))
 
 
-def test_the_margins_stand_in_the_order_of_the_record() -> None:
-    assert GuardMargins._fields == GUARDS
-    assert margins(Seen()) == (1.0, 1.0, 1.0, 1.0)
+def test_registry_record_rows_and_config_know_the_same_guards() -> None:
+    assert tuple(guard.key for guard in REGISTRY) == GUARDS
+    rows = {row.fault for row in ROWS}
+    assert set(GUARD_FAULTS) <= rows and len(set(GUARD_FAULTS)) == len(GUARDS)
+    assert {fault.name for fault in GUARD_FAULTS} == {
+        fault.name for fault in Fault if fault.name.endswith("_GUARD")
+    }
+    # a setting names its guard, and then its unit
+    settings = [next(k for k in GUARDS if f.startswith(k)) for f in GuardsConfig.model_fields]
+    assert sorted(settings) == sorted(GUARDS)
+    assert REGISTRY[WORKSPACE] is Workspace and GUARDS[WORKSPACE] == "workspace"
 
 
-@pytest.mark.parametrize(
-    ("seen", "index", "margin"),
-    [
-        (Seen(tau=[40.0, 0.0]), 0, 0.0),
-        (Seen(tau=[0.0, -5.0]), 0, 0.0),
-        (Seen(tau=[20.0, 4.0]), 0, 0.2),
-        (Seen(tau=[-60.0, 0.0]), 0, -0.5),
-        (Seen(q=[0.25, -0.5]), 1, 0.0),
-        (Seen(q=[0.5, 0.0]), 1, -1.0),
-        (Seen(q=[0.5, -0.375]), 1, 0.5),
-        (Seen(speed=1.0), 2, 0.5),
-        (Seen(speed=2.0), 2, 0.0),
-        (Seen(speed=3.0), 2, -0.5),
-        (Seen(place=[0.0, 0.0, 2.0]), 3, 0.0),
-        (Seen(place=[0.5, 1.0, 2.0]), 3, 0.0),
-        (Seen(place=[0.5, 0.0, 5.0]), 3, -0.5),
-        (Seen(place=[0.5, -1.5, 2.0]), 3, -0.5),
-        (Seen(place=[0.75, 0.0, 1.0]), 3, 0.5),
-    ],
-)
-def test_each_margin_counts_down_to_its_guard(seen: Seen, index: int, margin: float) -> None:
-    result = margins(seen)
-    assert result[index] == pytest.approx(margin, abs=1e-12)
-    assert [m for i, m in enumerate(result) if i != index] == [1.0, 1.0, 1.0]
+def test_far_from_everything_every_margin_is_one() -> None:
+    assert set(margins(far()).values()) == {1.0}
+
+
+BOUNDARIES: list[tuple[str, str, Callable[[float], Any], float]] = [
+    ("torque", "motor_nm", lambda x: [x, 0.0], 40.0),
+    ("torque", "motor_nm", lambda x: [0.0, -x], 5.0),
+    ("tracking", "q", lambda x: [0.5 - x, -0.5], 0.25),
+    ("tracking", "q_commanded", lambda x: [0.5, -0.5 - x], 0.25),
+    ("joint_speed", "dq", lambda x: [-x, 0.0], 1.0),
+    ("joint_speed", "dq", lambda x: [0.9, x], 2.0),
+    ("tool_speed", "tool_speed_m_s", lambda x: x, 2.0),
+    ("elbow_speed", "elbow_speed_m_s", lambda x: x, 0.5),
+    ("workspace", "tool_position_in_base_m", lambda x: [0.5 + x, 0.0, 2.0], 0.5),
+    ("workspace", "tool_position_in_base_m", lambda x: [0.5, -x, 2.0], 1.0),
+    ("workspace", "tool_position_in_base_m", lambda x: [0.5, 0.0, 2.0 + x], 2.0),
+    ("contact_force", "contact_force_n", lambda x: x, 50.0),
+]
+
+
+@pytest.mark.parametrize(("guard", "field", "value", "limit"), BOUNDARIES)
+def test_a_margin_is_one_minus_the_share_that_is_used(
+    guard: str, field: str, value: Callable[[float], Any], limit: float
+) -> None:
+    found = margins(far(**{field: value(limit)}))
+    assert found[guard] == pytest.approx(0.0, abs=1e-12)
+    assert margins(far(**{field: value(limit * (1.0 + 1e-9))}))[guard] < 0.0
+    assert margins(far(**{field: value(limit * (1.0 - 1e-9))}))[guard] > 0.0
+    assert margins(far(**{field: value(limit * 1.5)}))[guard] == pytest.approx(-0.5)
+    # every guard looks at its own measurement only
+    assert {left for name, left in found.items() if name != guard} == {1.0}
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_what_is_not_finite_is_past_its_guard(bad: float) -> None:
-    for index, seen in enumerate(
-        (
-            Seen(tau=[0.0, bad]),
-            Seen(q=[bad, -0.5]),
-            Seen(speed=bad),
-            Seen(place=[0.5, bad, 2.0]),
-        )
-    ):
-        assert margins(seen)[index] == -math.inf
-    # NaN first: a bare min() would skip it
-    assert margins(Seen(tau=[bad, 1.0])).torque == -math.inf
+@pytest.mark.parametrize(("guard", "field", "value", "limit"), BOUNDARIES)
+def test_what_is_not_finite_is_past_its_guard(
+    guard: str, field: str, value: Callable[[float], Any], limit: float, bad: float
+) -> None:
+    assert margins(far(**{field: value(bad)}))[guard] == -math.inf
+
+
+def test_a_nan_before_a_number_is_not_skipped() -> None:
+    # a bare min() would skip it
+    assert margins(far(motor_nm=[math.nan, 1.0]))["torque"] == -math.inf
     # inf - inf is NaN
-    assert margins(Seen(commanded=[math.inf, 0.0], q=[math.inf, 0.0])).tracking == -math.inf
+    assert margins(far(q=[math.inf, 0.0], q_commanded=[math.inf, 0.0]))["tracking"] == -math.inf
 
 
-def test_a_wrong_number_of_joints_is_an_error() -> None:
+@given(st.floats(0.0, 1e300))
+def test_a_robot_that_feels_no_force_is_far_from_its_guard(force_n: float) -> None:
+    deaf = CONFIG.model_copy(update={"contact_force": None})
+    assert margins(far(contact_force_n=force_n), deaf)["contact_force"] == 1.0
+
+
+def test_the_drives_alone_are_not_what_the_torque_guard_judges() -> None:
+    assert margins(far(drive_nm=[1e9, 1e9]))["torque"] == 1.0
+
+
+@pytest.mark.parametrize("field", ["motor_nm", "q", "q_commanded", "dq"])
+def test_a_wrong_number_of_joints_is_an_error(field: str) -> None:
     with pytest.raises(ValueError, match="zip"):
-        margins(Seen(tau=[0.0]))
+        margins(far(**{field: [0.0]}))
+
+
+def test_a_wrong_number_of_coordinates_is_an_error() -> None:
     with pytest.raises(ValueError, match="zip"):
-        margins(Seen(q=[0.0]))
-    with pytest.raises(ValueError, match="zip"):
-        margins(Seen(place=[0.0, 0.0]))
+        margins(far(tool_position_in_base_m=[0.0, 0.0]))

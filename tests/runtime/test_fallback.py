@@ -1,6 +1,9 @@
 """Brake first, then give way until nothing presses more than its holding torque, then stand."""
 
+import math
+
 import msgspec
+import pytest
 
 from runtime.fallback import Fallback, FallbackState
 from runtime.robot_spec import JointLimits
@@ -96,3 +99,63 @@ def test_its_state_is_plain_data() -> None:
         arm.step()
         twin.step()
         assert arm.reference == twin.reference
+
+
+def test_it_looks_at_the_torques_at_once_and_then_every_so_many_ticks() -> None:
+    for spike_at in range(25):
+        arm = Arm([0.5, 0.0], [0.49, 0.0])
+        moved_at = None
+        for tick in range(40):
+            torque = [9.0, 0.0] if tick == spike_at else [0.0, 0.0]
+            before = list(arm.reference)
+            assert arm.step(torque=torque) or moved_at is not None
+            if moved_at is None and arm.reference != before:
+                moved_at = tick
+        assert arm.fallback.state.ticks == 40 or moved_at is not None
+        # looked at in ticks 0, 10, 20
+        assert moved_at == (spike_at if spike_at % 10 == 0 else None)
+
+
+def test_the_first_look_comes_with_every_new_rest() -> None:
+    arm = Arm([0.5, 0.0], [0.49, 0.0])
+    for _ in range(3):
+        arm.step(torque=[0.0, 0.0])
+    arm.fallback.begin()
+    assert not arm.step(at_rest=False, torque=[9.0, 0.0])
+    arm.step(torque=[9.0, 0.0])
+    assert arm.reference[0] < 0.5
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_joint_gives_way_above_its_holding_torque_and_not_at_it(side: float) -> None:
+    above = math.nextafter(HOLDING, math.inf)
+    for torque, gives_way in ((HOLDING, False), (above, True)):
+        arm = Arm([0.5, 0.5], [0.4, 0.4])
+        for _ in range(5):
+            arm.step(torque=[side * torque, 0.0])
+        assert (arm.reference[0] != 0.5) is gives_way
+        assert arm.reference[1] == 0.5
+
+
+def test_it_ends_giving_way_by_the_stop_as_soon_as_nothing_presses() -> None:
+    arm = Arm([0.5, 0.0], [0.0, 0.0])
+    arm.step(torque=[9.0, 0.0])
+    # it looks again after ten ticks; at rest again it stands
+    assert all(arm.step(torque=[0.0, 0.0]) for _ in range(9))
+    assert not arm.step(torque=[0.0, 0.0])
+    stood = list(arm.reference)
+    assert 0.0 < stood[0] < 0.5
+    for _ in range(30):
+        arm.step(torque=[0.0, 0.0])
+    assert arm.reference == stood
+
+
+def test_it_begins_by_braking_and_has_not_looked_yet() -> None:
+    assert Arm([0.0], [0.0]).fallback.state == FallbackState(braking=True, ticks=0)
+
+
+def test_a_wrong_number_of_joints_is_an_error() -> None:
+    for torque, place in (([0.0], [0.0, 0.0]), ([9.0, 9.0], [0.0])):
+        arm = Arm([0.5, 0.5], place)
+        with pytest.raises(ValueError, match="zip"):
+            arm.step(torque=torque)

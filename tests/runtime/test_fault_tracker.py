@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.fault_tracker import FaultTracker, names
+from runtime.fault_tracker import FaultTracker, TrackerState, names
 from runtime.faults import ROWS, Clear, Fault, Response, Row
 
 MS = 1_000_000
@@ -40,6 +40,28 @@ def test_debounce_acts_on_the_exact_tick_and_starts_again_after_a_gap() -> None:
     on, hold = bit(), Response.HOLD
     none = Response.NONE
     assert responses(tracker, [on, on, 0, on, on, on, on]) == [none] * 5 + [hold, hold]
+
+
+def test_a_new_tracker_remembers_nothing() -> None:
+    assert FaultTracker([row(), row(Fault.LINK_LOST)]).state == TrackerState([0, 0], [0, 0], 0)
+
+
+@pytest.mark.parametrize("between", [0, bit(Fault.LINK_LOST)])
+def test_a_gap_starts_the_debounce_again_whatever_else_is_seen(between: int) -> None:
+    tracker = FaultTracker([row(debounce=2), row(Fault.LINK_LOST, Response.WARN)])
+    for conditions in (bit(), between, bit()):
+        tracker.update(conditions, 0, False)
+        assert not tracker.active & bit()
+    tracker.update(bit(), 0, False)
+    assert tracker.active & bit()
+
+
+def test_a_gap_starts_the_debounce_again_beside_an_active_fault() -> None:
+    tracker = FaultTracker([row(debounce=3), row(Fault.LINK_LOST, clear=Clear.NEVER)])
+    tracker.update(bit(Fault.LINK_LOST), 0, False)
+    for conditions in (bit(), bit(), 0, bit(), bit()):
+        tracker.update(conditions, 0, False)
+        assert not tracker.active & bit()
 
 
 def test_debounce_of_one_acts_at_once_and_when_clear_ends_at_once() -> None:

@@ -1,5 +1,6 @@
 """The loop around the tick: what enters it, what it records, how it ends."""
 
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from runtime.clock import seconds_to_ns
 from runtime.faults import Fault
 from runtime.interfaces import RecorderHealth
+from runtime.layout import Floats
 from runtime.loop import EpisodesDone
 from runtime.messages import (
     STAGES,
@@ -19,6 +21,7 @@ from runtime.messages import (
     SignalKind,
     SignalSource,
     TaskSignal,
+    TickInputs,
     TickRecord,
 )
 from tests.runtime.control_kit import BEGIN, Rig, changed, noise, panda, trained_base
@@ -205,3 +208,66 @@ def test_time_is_the_links_and_ticks_count_on() -> None:
     rows = rig.table()
     assert np.diff(rows["tick"][:, 0]).tolist() == [1] * (len(rows) - 1)
     assert set(np.diff(rows["now_ns"][:, 0]).tolist()) == {seconds_to_ns(0.002)}
+
+
+# -- the wall clock ----------------------------------------------------------------------------
+
+HOUR_NS = 3_600_000_000_000
+
+
+def test_a_step_of_the_wall_clock_is_said_and_changes_nothing() -> None:
+    plain, stepped = Rig(noise(5), LONG), Rig(noise(5), LONG)
+    read = stepped.link.read
+
+    def read_later(inputs: TickInputs) -> None:
+        read(inputs)
+        tick = inputs.tick.item()
+        inputs.wall_offset_ns[0] = HOUR_NS * ((tick > 100) - 2 * (tick > 300))
+
+    stepped.link.read = read_later  # type: ignore[method-assign]
+    for rig in (plain, stepped):
+        rig.begin()
+        rig.run(600)
+    before, after = plain.table(), stepped.table()
+    said = 1 << Fault.WALL_CLOCK_STEPPED
+    assert np.flatnonzero(after["faults"][:, 0] & said).tolist() == [101, 301]
+    excused = {"wall_offset_ns", "stage_ns", "faults", "faults_seen", "response"}
+    for name in before.dtype.names:
+        if name not in excused:
+            assert before[name].tobytes() == after[name].tobytes(), name
+    assert ((after["faults"] & ~said) == before["faults"]).all()
+
+
+def test_in_real_time_the_wall_clock_is_read_beside_our_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = Rig(deployment=LONG)
+    assert rig.run(3).wall_offset_ns[0] == 0, "simulated time knows no wall clock"
+    monkeypatch.setattr(rig.loop, "_simulated_time", False)
+    seen = rig.run(1).wall_offset_ns.item()
+    assert abs(seen - (time.time_ns() - time.monotonic_ns())) < 1_000_000_000
+    # whoever was interrupted between two clocks does not compare them
+    monkeypatch.setattr("runtime.loop._READING_MAX_NS", -1)
+    assert rig.run(5).wall_offset_ns.item() == seen
+
+
+# -- what comes with an action -----------------------------------------------------------------
+
+
+def test_distance_from_training_and_time_taken_enter_with_the_action() -> None:
+    rig = Rig(deployment=LONG)
+    base = rig.base
+
+    def answer(record: TickRecord) -> Floats:
+        base.unfamiliarity = 7.0  # type: ignore[misc]
+        rig.link.write(None)
+        return np.zeros(len(record.action))
+
+    rig.base.answer = answer  # type: ignore[attr-defined]
+    rig.begin()
+    rig.until(lambda record: record.base_sequence[0] == 1, 60)
+    rows = rig.table()
+    first = int(np.flatnonzero(rows["base_sequence"][:, 0])[0])
+    assert rows["base_unfamiliarity"][first, 0] == 7.0
+    assert rows["base_inference_ns"][first, 0] == seconds_to_ns(0.002)
+    assert rows["base_unfamiliarity"][first - 1, 0] == 0.0

@@ -2,18 +2,39 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from runtime.envelope.guards import WORKSPACE
 from runtime.faults import Fault
-from runtime.messages import GroupSize, Request, Sizes, TickInputs, new_inputs
-from runtime.monitors import MonitorLimits, Monitors
+from runtime.messages import GUARDS, GroupSize, Request, Sizes, TickInputs, new_inputs
+from runtime.monitors import WALL_STEP_NS, MonitorLimits, Monitors
 from runtime.policy_contract import StartEnvelope
 
 SIZES = Sizes(joints=3, action=2, setpoint=3, groups=(GroupSize("force", 2), GroupSize("task", 1)))
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A joint as the plausibility monitor knows it: rad and rad/s."""
+
+    name: str
+    position_min_rad: float = -1.0
+    position_max_rad: float = 2.0
+    velocity_max_rad_s: float = 0.5
+
+
 LIMITS = MonitorLimits(
-    groups_ns=(10, 20, 30), link_lost_ns=100, base_max_age_ns=50, missed_per_s=4, servo_hz=8.0
+    joints=[Joint("a"), Joint("b"), Joint("c")],
+    groups_ns=(10, 20, 30),
+    link_lost_ns=100,
+    base_max_age_ns=50,
+    base_max_inference_ns=5,
+    base_max_unfamiliarity=3.0,
+    missed_per_s=4,
+    servo_hz=8.0,
 )
 NOW = 1000
 
@@ -156,6 +177,17 @@ def test_a_drop_counts_once() -> None:
     assert found == [False, True, False, True, False]
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("step", "stepped"), [(WALL_STEP_NS, False), (WALL_STEP_NS + 1, True)])
+def test_a_step_of_the_wall_clock_is_told_once(step: int, stepped: bool, sign: int) -> None:
+    monitors, inputs = Monitors(SIZES, LIMITS), healthy()
+    inputs.wall_offset_ns[0] = 1_700_000_000_000_000_000
+    assert monitors.look(inputs) == 0, "nobody knows what the wall clock said before"
+    inputs.wall_offset_ns[0] += sign * step
+    assert seen(monitors.look(inputs)) == ({"WALL_CLOCK_STEPPED"} if stepped else set())
+    assert monitors.look(inputs) == 0
+
+
 class TestBase:
     """The base action, judged only while the policy is in charge."""
 
@@ -199,8 +231,27 @@ class TestBase:
             inputs.base_action[:] = math.nan
             inputs.residual_action[:] = math.nan
             inputs.base_failed[0] = True
+            inputs.base_unfamiliarity[0] = math.nan
+            inputs.base_inference_ns[0] = 1000
 
         assert self.judge(yesterday) == set()
+
+    @pytest.mark.parametrize(
+        ("distance", "far"),
+        [(0.0, False), (3.0, False), (3.0 + 1e-9, True), (math.inf, True), (math.nan, True)],
+    )
+    def test_an_observation_far_from_training_is_named(self, distance: float, far: bool) -> None:
+        def strange(inputs: TickInputs) -> None:
+            inputs.base_unfamiliarity[0] = distance
+
+        assert self.judge(strange) == ({"OBSERVATION_UNFAMILIAR"} if far else set())
+
+    @pytest.mark.parametrize(("took", "slow"), [(5, False), (6, True)])
+    def test_slow_inference_is_named(self, took: int, slow: bool) -> None:
+        def late(inputs: TickInputs) -> None:
+            inputs.base_inference_ns[0] = took
+
+        assert self.judge(late) == ({"INFERENCE_SLOW"} if slow else set())
 
     def test_a_failed_inference_is_named(self) -> None:
         def failed(inputs: TickInputs) -> None:
@@ -237,15 +288,18 @@ OUTSIDE = -0.3
 
 
 def guard_names(monitors: Monitors, workspace: float) -> set[str]:
-    return seen(monitors.guards([0.5, 0.5, 0.5, workspace]))
+    margins = [0.5] * len(GUARDS)
+    margins[WORKSPACE] = workspace
+    return seen(monitors.guards(margins))
 
 
-@pytest.mark.parametrize("index", range(4))
+@pytest.mark.parametrize("index", range(len(GUARDS)))
 @pytest.mark.parametrize(("margin", "past"), [(0.0, False), (-1e-12, True), (-math.inf, True)])
 def test_each_guard_stands_at_zero(index: int, margin: float, past: bool) -> None:
-    margins = [0.5] * 4
+    margins = [0.5] * len(GUARDS)
     margins[index] = margin
-    assert bool(Monitors(SIZES, LIMITS).guards(margins)) is past
+    found = seen(Monitors(SIZES, LIMITS).guards(margins))
+    assert found == ({f"{GUARDS[index].upper()}_GUARD"} if past else set())
 
 
 def test_a_tool_let_back_in_may_hardly_go_further_out() -> None:

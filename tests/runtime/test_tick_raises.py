@@ -30,7 +30,7 @@ LONG = changed(panda(), episode={"steps": 100_000})
 
 STAGES: dict[str, Callable[[Rig], tuple[Any, str]]] = {
     "monitors": lambda rig: (rig.tick._monitors, "look"),
-    "kinematics": lambda rig: (rig.tick._kinematics, _first(rig.tick._kinematics)),
+    "measurement": lambda rig: (rig.tick._arm, "look"),
     "guards": lambda rig: (rig.tick._guards, "margins"),
     "episodes": lambda rig: (rig.tick._episodes, "update"),
     "faults": lambda rig: (rig.tick._tracker, "update"),
@@ -41,11 +41,6 @@ STAGES: dict[str, Callable[[Rig], tuple[Any, str]]] = {
     "envelope": lambda rig: (rig.tick._motion.parts.envelope, "admit"),
     "after the envelope": lambda rig: (rig.tick, "_write"),
 }
-
-
-def _first(kinematics: Any) -> str:
-    """Return what the tick calls of the kinematics on every tick."""
-    return "setpoint" if not hasattr(kinematics, "move_to") else "move_to"
 
 
 @pytest.mark.parametrize("stage", list(STAGES))

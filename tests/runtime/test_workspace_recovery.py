@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from runtime.config import BoxConfig
+from runtime.envelope.guards import WORKSPACE
 from runtime.messages import Mode, Request, TickRecord
-from runtime.monitors import WORKSPACE
 from tests.runtime.control_kit import Rig, assert_judged_clean, faults, panda, settled
 
 HOME_M = (0.5, 0.0)

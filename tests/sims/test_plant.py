@@ -161,6 +161,45 @@ def test_push_is_felt_by_the_wrist_and_the_tare_takes_it_away() -> None:
     assert plant.force == pytest.approx([0.0, 0.0, 0.0], abs=0.2)
 
 
+@pytest.mark.parametrize("body", ["link2", "link4", "link7", "tool"])
+@pytest.mark.parametrize("point_m", [None, (0.0, 0.0, 0.0), (0.05, -0.02, 0.1)])
+def test_a_push_anywhere_on_the_arm_acts_where_it_says(
+    body: str, point_m: tuple[float, float, float] | None
+) -> None:
+    plant, free, force_n = make_plant(still()), make_plant(still()), (3.0, -20.0, 5.0)
+    model, data, number = plant.model, plant.data, plant.model.body(body).id
+    at = data.xipos[number].copy()
+    if point_m is not None:
+        at = data.xpos[number] + data.xmat[number].reshape(3, 3) @ point_m
+    jacobian = np.zeros((3, model.nv))
+    mujoco.mj_jac(model, data, jacobian, None, at, number)
+    plant.push(force_n, body, point_m)
+    for pushed in (plant, free):
+        drive(pushed, HOME, 1)
+    # what the push adds to the smooth forces, at a pose that hardly moved in one period
+    mujoco.mj_forward(model, data)
+    felt = data.qfrc_smooth.copy()
+    saved, data.xfrc_applied[:] = data.xfrc_applied.copy(), 0.0
+    mujoco.mj_forward(model, data)
+    felt -= data.qfrc_smooth
+    data.xfrc_applied[:] = saved
+    assert felt == pytest.approx(jacobian.T @ force_n, abs=0.02)
+    assert np.abs(plant.data.qpos - free.data.qpos).max() > 0.0
+    plant.push((0.0, 0.0, 0.0), body)
+    drive(plant, HOME, 1, sequence=1)
+    assert not plant.data.xfrc_applied.any(), "zeros end it, the lever arm too"
+
+
+def test_pushes_on_two_bodies_act_together() -> None:
+    plant = make_plant(still())
+    plant.push((1.0, 0.0, 0.0))
+    plant.push((0.0, 2.0, 0.0), "link4")
+    drive(plant, HOME, 1)
+    assert plant.data.xfrc_applied.sum(axis=0)[:3].tolist() == [1.0, 2.0, 0.0]
+    with pytest.raises(KeyError, match="link3"):
+        plant.push((1.0, 0.0, 0.0), "nobody")
+
+
 def test_filter_delays_a_ramp_by_what_it_declares() -> None:
     plant = make_plant(still())
     rate_n_s, felt, sent = 100.0, [], []

@@ -1,0 +1,179 @@
+"""Which of the admissible commands is taken where a barrier is near: the one that changes least."""
+
+import daqp
+import numpy as np
+
+from runtime.envelope.anchors import Extents, Gains, Rows
+from runtime.envelope.geometry import Geometry
+from runtime.envelope.joint import JointAdmission, Reference
+from runtime.layout import Floats
+from runtime.messages import Limit
+
+_GEOMETRY = int(Limit.GEOMETRY)
+
+# barriers that one quadratic program looks at, with up to four rows each
+_BARRIERS = 10
+# room that going towards a barrier leaves: with none at all neither going along it nor the way
+# out could be proven, because slopes hold at one pose only
+_SPARE_M = 2e-4
+# an answer that breaks a barrier after all is halved this often before it is dropped
+_TRIES = 3
+_ITERATIONS = 100
+# the smallest weight, the largest being 1: the program stays well conditioned
+_WEIGHT_MIN = 1e-6
+# the solver's own tolerance
+_ROUGH = 1e-6
+_TINY = 1e-12
+# going straight by so little is rounding
+_NOTHING_M = 1e-9
+_PAD_RAD = 1e-9
+
+
+class Choice:
+    """Chooses a command of all joints together, between the kept stop and the joints' wishes.
+
+    Joint k may take any share s_k in [0, 1] of the way from its stop's next acceleration to the
+    one that its own limits admitted: all of them keep those limits, which are convex. Taken are
+    the shares that minimise the sum of ((1 - s_k) (a_wish - a_stop))^2 while every near barrier
+    keeps its room. The program is not the guarantee: its answer passes joint limits and bounds
+    again like any wish, and if it fails in the end all joints take the step of the kept stop.
+
+    After each call: `room_m`, the least room of any barrier, and `nearest`, whose it is.
+    """
+
+    def __init__(self, joints: tuple[JointAdmission, ...], geometry: Geometry) -> None:
+        self._joints = joints
+        self._geometry = geometry
+        self._program = _Program(len(joints))
+        self.room_m = 0.0
+        self.nearest = -1
+
+    def of(
+        self, last: tuple[Reference, ...], wish: tuple[Reference, ...]
+    ) -> tuple[Reference, ...]:
+        """Return the references one tick after `last`: `wish` itself if geometry allows it."""
+        geometry = self._geometry
+        ends, both = _boxes(last, wish)
+        # whatever is chosen in between lies in the box that holds both
+        room, due = geometry.room(both)
+        if due.size:
+            geometry.renew(due, room, ends)
+            room[due] = geometry.close(due).over(both)[:, 0]
+        geometry.ratchet(room)
+        chosen = wish
+        tight = np.flatnonzero(~(room >= _SPARE_M))
+        if tight.size:
+            chosen, room[tight] = self._nearest(last, wish, tight, ends, both)
+        self._show(room)
+        return chosen
+
+    def look(self, last: tuple[Reference, ...]) -> None:
+        """Measure the room of the kept stop; chooses nothing."""
+        room, _ = self._geometry.room(_boxes(last, last)[1])
+        self._show(room)
+
+    def _nearest(
+        self,
+        last: tuple[Reference, ...],
+        wish: tuple[Reference, ...],
+        tight: Rows,
+        ends: Extents,
+        both: Extents,
+    ) -> tuple[tuple[Reference, ...], Floats]:
+        """Return the admitted references nearest to `wish`, the kept stop's step if all fail; and
+        the room, [tight], m, that their stop leaves.
+
+        `tight`: barriers that some shares could use up; over `both` no other can be.
+        """
+        near = self._geometry.close(tight)
+        gains = near.gains(ends)
+        spared = gains.straight.sum(axis=2) >= np.minimum(_SPARE_M - gains.stop, -_NOTHING_M)
+        if (gains.wish >= 0.0).all() and spared.all():
+            return wish, gains.wish
+        if tight.size > _BARRIERS:
+            gains = gains.take(np.argpartition(gains.wish, _BARRIERS)[:_BARRIERS])
+        away = [to.a - at.stop_a for at, to in zip(last, wish, strict=True)]
+        shares = self._program.shares(away, gains)
+        for _ in range(_TRIES):
+            chosen = self._at(last, wish, shares)
+            reached = _boxes(last, chosen)[0].of(1)
+            left = near.over(reached)[:, 0]
+            if (left >= 0.0).all() and _holds(both, reached):
+                return chosen, left
+            shares = [0.5 * share for share in shares]
+        return self._at(last, wish, [0.0] * len(away)), near.over(ends.of(0))[:, 0]
+
+    def _at(
+        self, last: tuple[Reference, ...], wish: tuple[Reference, ...], shares: list[float]
+    ) -> tuple[Reference, ...]:
+        rows = zip(self._joints, last, wish, shares, strict=True)
+        return tuple([joint.part_way(at, to, share, _GEOMETRY) for joint, at, to, share in rows])
+
+    def _show(self, room: Floats) -> None:
+        self.nearest = int(np.argmin(room)) if room.size else -1
+        self.room_m = float(room[self.nearest]) if room.size else 0.0
+
+
+class _Program:
+    """The quadratic program of n shares, its arrays made once."""
+
+    def __init__(self, joints: int) -> None:
+        size = joints + 4 * _BARRIERS
+        self._joints = joints
+        self._cost = np.zeros((joints, joints))
+        self._diagonal = self._cost.reshape(-1)[:: joints + 1]
+        self._low, self._high = np.zeros(size), np.full(size, 1e30)
+        self._high[:joints] = 1.0
+        self._sense = np.zeros(size, dtype=np.int32)
+
+    def shares(self, away: list[float], gains: Gains) -> list[float]:
+        """Return the shares in [0, 1] that minimise the sum of (away (1 - s))^2, such that going
+        straight leaves `_SPARE_M` of room, or what there is if less, and bending leaves any.
+
+        So what leads along a barrier may go on where what leads towards it has come to an end.
+        Solved from a cold start: a warm one is memory that no keyframe holds. Zeros, which are
+        always allowed, if the solver finds nothing in its bounded number of iterations.
+        """
+        joints = self._joints
+        longest = max(map(abs, away)) + _TINY
+        self._diagonal[:] = [max((by / longest) ** 2, _WEIGHT_MIN) for by in away]
+        rows = np.concatenate([gains.straight, gains.straight - gains.cost]).reshape(-1, joints)
+        least = np.concatenate([_SPARE_M - gains.stop, -gains.stop]).reshape(-1)
+        least = np.minimum(least, -_NOTHING_M)
+        # tolerances are absolute: rows and bounds are scaled alike
+        length = np.sqrt(np.einsum("kj,kj->k", rows, rows)) + _TINY
+        size = joints + len(length)
+        self._low[joints:size] = least / length
+        shares, _, flag, _ = daqp.solve(
+            self._cost,
+            -self._diagonal,
+            rows / length[:, None],
+            self._high[:size],
+            self._low[:size],
+            self._sense[:size],
+            iter_limit=_ITERATIONS,
+        )
+        found: list[float] = shares.tolist()
+        # a solver that failed may leave anything behind, so this asks for what must hold
+        if flag != 1 or not all(-_ROUGH <= share <= 1.0 + _ROUGH for share in found):
+            return [0.0] * joints
+        return [share if share > _ROUGH else 0.0 for share in found]
+
+
+def _boxes(
+    last: tuple[Reference, ...], to: tuple[Reference, ...]
+) -> tuple[Extents, Extents]:
+    """Return two boxes, of the kept stop and of the way from `last` to `to` with the stop from
+    there; and the one around both, a little wider than rounding could say."""
+    stop_low, stop_high = [at.q_low for at in last], [at.q_high for at in last]
+    low = [min(at.q, new.q_low) for at, new in zip(last, to, strict=True)]
+    high = [max(at.q, new.q_high) for at, new in zip(last, to, strict=True)]
+    lows = np.array([stop_low, low, list(map(min, stop_low, low))])
+    highs = np.array([stop_high, high, list(map(max, stop_high, high))])
+    half = 0.5 * (highs - lows)
+    middle = lows + half
+    return Extents(middle[:2], half[:2]), Extents(middle[2:], half[2:] + _PAD_RAD)
+
+
+def _holds(box: Extents, other: Extents) -> bool:
+    return bool((np.abs(box.middle - other.middle) + other.half <= box.half).all())

@@ -1,0 +1,124 @@
+"""A policy trained to break the envelope: the cross-entropy method over swings and a push.
+
+R. Y. Rubinstein, "The cross-entropy method for combinatorial and continuous optimization",
+Methodology and Computing in Applied Probability 1, 1999. What is learned is one open-loop attack:
+the period of square waves, phase, centre and reach of every joint, when and where to push in which
+direction, and how the drive is disturbed.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtime.envelope.envelope import Envelope
+from runtime.layout import Floats
+from tests.benchmarks.adversary_arena import (
+    HIGH,
+    JOINTS,
+    LOW,
+    Demand,
+    Disturbance,
+    Push,
+    push_at,
+)
+
+SIZE = 1 + 3 * JOINTS + 1 + 1 + 3 + 3 + 3
+_POPULATION = 12
+_ELITE = 3
+_KEEP = 0.2
+_FLOOR = 0.05
+_SPREAD = 1.0
+# far swings from the first: a speed limit is not reached in short ones
+_FAR = 2.0
+_FASTEST_TICKS = 40.0
+_SLOWEST_TICKS = 1500.0
+PUSH_TICKS = 100
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One set of parameters, made into what a bout needs."""
+
+    start: Floats
+    period_ticks: float
+    phase: Floats
+    reach: Floats
+    push: Push
+    disturbance: Disturbance
+
+    def demand(self) -> Demand:
+        """Return the swings, from the beginning."""
+        tick = -1
+
+        def ask(_: Envelope) -> list[float]:
+            nonlocal tick
+            tick += 1
+            side = np.where((tick / self.period_ticks + self.phase) % 1.0 < 0.5, 1.0, -1.0)
+            asked: list[float] = (self.start + self.reach * side).tolist()
+            return asked
+
+        return ask
+
+
+def attack(
+    values: Floats,
+    ticks: int,
+    pushable: Sequence[tuple[str, Floats, Floats]],
+    worst: Sequence[Disturbance],
+    push_n: float,
+) -> Attack:
+    """Read parameters, [SIZE], any real numbers, as an attack of `ticks`."""
+    share = 1.0 / (1.0 + np.exp(-values))
+    joints = share[1 : 1 + 3 * JOINTS].reshape(3, JOINTS)
+    when, where, which = share[1 + 3 * JOINTS :][[0, 1, 2]]
+    direction, place = values[-6:-3], np.tanh(values[-3:])
+    slower = math.log(_SLOWEST_TICKS / _FASTEST_TICKS)
+    return Attack(
+        start=LOW + (HIGH - LOW) * joints[1],
+        period_ticks=_FASTEST_TICKS * math.exp(slower * float(share[0])),
+        phase=joints[0],
+        reach=1.2 * (HIGH - LOW) * joints[2],
+        push=push_at(
+            pushable[min(int(where * len(pushable)), len(pushable) - 1)],
+            direction,
+            place,
+            push_n,
+            int(when * (ticks - PUSH_TICKS)),
+            PUSH_TICKS,
+        ),
+        disturbance=worst[min(int(which * len(worst)), len(worst) - 1)],
+    )
+
+
+class Trainer:
+    """Learns from one bout after the other: `ask` for parameters, `tell` what they were worth."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._mean, self._spread = np.zeros(SIZE), np.full(SIZE, _SPREAD)
+        self._mean[1 + 2 * JOINTS : 1 + 3 * JOINTS] = _FAR
+        self._tried: list[tuple[float, Floats]] = []
+        self._asked = np.zeros(SIZE)
+        self.best: Floats | None = None
+        self.best_reward = -math.inf
+
+    def ask(self) -> Floats:
+        """Return the next parameters, [SIZE]."""
+        self._asked = self._mean + self._spread * self._rng.normal(size=SIZE)
+        return self._asked
+
+    def tell(self, reward: float) -> None:
+        """Say what the last ones were worth; after a population, learn from its best."""
+        self._tried.append((reward, self._asked))
+        if reward > self.best_reward:
+            self.best_reward, self.best = reward, self._asked
+        if len(self._tried) < _POPULATION:
+            return
+        self._tried.sort(key=lambda pair: -pair[0])
+        elite = np.array([values for _, values in self._tried[:_ELITE]])
+        self._mean = _KEEP * self._mean + (1.0 - _KEEP) * elite.mean(axis=0)
+        self._spread = _KEEP * self._spread + (1.0 - _KEEP) * elite.std(axis=0) + _FLOOR
+        # the best of all stays in the race
+        self._tried = [] if self.best is None else [(self.best_reward, self.best)]

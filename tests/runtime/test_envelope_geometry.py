@@ -1,0 +1,412 @@
+"""The envelope among obstacles: nothing that it sends comes nearer than the margin."""
+
+from collections.abc import Callable
+
+import daqp
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from runtime.envelope import choice as choice_file
+from runtime.envelope.anchors import Anchoring, Extents
+from runtime.envelope.barriers import Workspace
+from runtime.envelope.envelope import Envelope, EnvelopeState
+from runtime.envelope.geometry import Geometry
+from runtime.envelope.joint import RECOVERABLE_RAD, Reference
+from runtime.geometry_spec import BoxSpec, KeepOut, PlaneSpec
+from runtime.messages import Limit
+from tests.runtime.geometry_kit import (
+    CROWD,
+    MARGIN_M,
+    TABLE,
+    Judge,
+    Machine,
+    glide,
+    panda,
+    planar,
+    step,
+)
+from tests.runtime.invariant_checker import JointInvariants, check
+
+SEED = 11
+TOLERANCE_M = 1e-7
+OPEN = Workspace((-2.0, -2.0, -2.0), (2.0, 2.0, 2.0))
+PLANAR_CROWD: tuple[KeepOut, ...] = (
+    TABLE,
+    BoxSpec(
+        shape="box",
+        name="crate",
+        center_m=(0.1, 0.55, 0.1),
+        half_size_m=(0.1, 0.1, 0.1),
+        yaw_rad=0.5,
+    ),
+    PlaneSpec(shape="plane", name="wall", point_m=(0.0, -0.6, 0.0), normal=(0.0, 1.0, 0.0)),
+)
+Array = NDArray[np.float64]
+
+
+def demands(which: Machine, ticks: int, seed: int = SEED) -> list[Array]:
+    """Square waves of all joints, noise and long pulls to far places, in turn."""
+    rng = np.random.default_rng(seed)
+    low, high = which.low, which.high
+    asked, target = [], np.array(which.home)
+    for tick in range(ticks):
+        kind = (tick // 250) % 3
+        if kind == 0 and tick % 125 == 0:
+            target = rng.uniform(low, high)
+        elif kind == 1 and tick % 12 == 0:
+            target = np.where(rng.random(len(low)) < 0.5, low, high)
+        elif kind == 2:
+            target = target + rng.normal(0.0, 0.3, len(low))
+        asked.append(target.copy())
+    return asked
+
+
+def invariants(which: Machine) -> list[JointInvariants]:
+    return [
+        JointInvariants(
+            limit.position_min_rad,
+            limit.position_max_rad,
+            limit.velocity_max_rad_s,
+            limit.acceleration_max_rad_s2,
+            limit.jerk_max_rad_s3,
+        )
+        for limit in which.limits
+    ]
+
+
+SCENES = [(panda, CROWD, True), (planar, PLANAR_CROWD, False)]
+
+
+@pytest.mark.parametrize(("which", "volumes", "own"), SCENES)
+def test_nothing_that_is_asked_brings_the_robot_nearer_than_the_margin(
+    which: Callable[[], Machine], volumes: tuple[KeepOut, ...], own: bool
+) -> None:
+    robot = which()
+    geometry = robot.geometry(volumes, own=own)
+    judge = Judge(robot, geometry.names, volumes)
+    envelope = robot.envelope(geometry)
+    sent, limited, nearest = [robot.home], 0, np.inf
+    for tick, desired in enumerate(demands(robot, 6000)):
+        sent.append(step(envelope, desired))
+        limited += any(bits & Limit.GEOMETRY for bits in envelope.limited_by)
+        assert envelope.clearance_m >= 0.0
+        if tick % 6 == 0:
+            distance, _ = judge.nearest(sent[-1])
+            nearest = min(nearest, distance)
+            # the certified bound is never larger than the distance
+            assert envelope.clearance_m <= distance - MARGIN_M + TOLERANCE_M
+    assert nearest >= MARGIN_M - TOLERANCE_M
+    # and it was in danger: the demands lead right through everything
+    assert nearest < MARGIN_M + 0.01
+    assert limited > 500
+    assert not check(np.array(sent), robot.dt_s, invariants(robot)).violations
+
+
+@pytest.mark.parametrize(("which", "volumes", "own"), SCENES)
+def test_cut_off_anywhere_the_stop_passes_no_limit(
+    which: Callable[[], Machine], volumes: tuple[KeepOut, ...], own: bool
+) -> None:
+    robot = which()
+    geometry = robot.geometry(volumes, own=own)
+    judge = Judge(robot, geometry.names, volumes)
+    envelope = robot.envelope(geometry)
+    cut = Envelope(robot.limits, robot.dt_s, robot.geometry(volumes, own=own))
+    for tick, desired in enumerate(demands(robot, 3000, seed=SEED + 1)):
+        step(envelope, desired)
+        if tick % 60 == 0:
+            cut.restore(envelope.save())
+            path = [step(cut, None) for _ in range(2000) if not cut.at_rest]
+            assert cut.at_rest
+            for q in path[::5] + path[-1:]:
+                assert judge.nearest(q)[0] >= MARGIN_M - TOLERANCE_M
+
+
+def test_far_from_everything_geometry_changes_no_bit() -> None:
+    robot = panda()
+    free, bound = robot.envelope(None), robot.envelope(robot.geometry())
+    rng = np.random.default_rng(SEED)
+    target = np.array(robot.home)
+    for tick in range(2000):
+        if tick % 100 == 0:
+            target = np.array(robot.home) + rng.uniform(-0.06, 0.06, 7)
+        assert step(free, target) == step(bound, target)
+        assert not any(bits & Limit.GEOMETRY for bits in bound.limited_by)
+    assert bound.clearance_m > 0.005
+
+
+def moved(robot: Machine, **by: float) -> list[float]:
+    """Return home with some joints, by number, turned."""
+    return [q + by.get(f"joint{index + 1}", 0.0) for index, q in enumerate(robot.home)]
+
+
+def test_it_gets_near_and_slides_along() -> None:
+    """Pressed onto the table while it turns: the tip's capsule stays just above the margin."""
+    robot = panda()
+    geometry = robot.geometry((TABLE,), workspace=OPEN)
+    judge = Judge(robot, geometry.names, (TABLE,))
+    envelope = robot.envelope(geometry)
+
+    def height() -> float:
+        return judge.distances(envelope.q)["peg | keep-out table"]
+
+    for _ in glide(envelope, moved(robot, joint2=0.6), 2000):
+        assert height() >= MARGIN_M
+    assert envelope.at_rest
+    assert geometry.names[envelope.nearest_barrier] == "peg | keep-out table"
+    # of the peg, a box, a capsule is watched that stands out by 7 mm
+    assert height() < MARGIN_M + 0.008
+    assert 0.0 <= envelope.clearance_m < 5e-4
+    for _ in glide(envelope, moved(robot, joint1=0.8, joint2=0.6), 2500):
+        assert MARGIN_M <= height() < MARGIN_M + 0.012
+    assert envelope.q[0] == pytest.approx(0.8, abs=1e-3)
+    for _ in glide(envelope, robot.home, 2500):
+        pass
+    assert envelope.q == pytest.approx(robot.home, abs=1e-6)
+
+
+def test_one_joint_gives_way_so_that_others_may_go_on() -> None:
+    """Least change: joint 1, which brings nothing nearer to the table, keeps all of its wish."""
+    robot = panda()
+    envelope = robot.envelope(robot.geometry((TABLE,), workspace=OPEN))
+    free = robot.envelope(None)
+    wish = moved(robot, joint1=0.6, joint2=0.6, joint6=0.4)
+    gave_way = 0
+    for here, there in zip(glide(envelope, wish, 1500), glide(free, wish, 1500), strict=True):
+        gave_way += bool(envelope.limited_by[1] & Limit.GEOMETRY)
+        assert here[0] == pytest.approx(there[0], abs=2e-4)
+    assert gave_way > 100
+    assert envelope.q[1] < wish[1] - 0.05
+
+
+# -- state ------------------------------------------------------------------------------------
+
+
+def test_a_restored_envelope_goes_on_bit_for_bit() -> None:
+    robot = panda()
+    first = robot.envelope(robot.geometry())
+    second = Envelope(robot.limits, robot.dt_s, robot.geometry())
+    asked = demands(robot, 1500)
+    for tick, desired in enumerate(asked[:700]):
+        step(first, desired)
+        if tick == 400:
+            saved = msgspec.msgpack.encode(first.save())
+            second.restore(msgspec.msgpack.decode(saved, type=EnvelopeState))
+            assert second.clearance_m == first.clearance_m
+            assert second.nearest_barrier == first.nearest_barrier
+    for desired in asked[401:700]:
+        step(second, desired)
+    assert second.save() == first.save()
+    for desired in asked[700:]:
+        assert step(first, desired) == step(second, desired)
+        assert second.clearance_m == first.clearance_m
+
+
+def test_a_state_of_other_barriers_is_refused() -> None:
+    robot = panda()
+    saved = robot.envelope(robot.geometry()).save()
+    other = robot.envelope(robot.geometry((TABLE,)))
+    before = other.save()
+    with pytest.raises(ValueError, match="bytes of geometry"):
+        other.restore(saved)
+    assert other.save() == before
+
+
+def test_braking_and_an_emergency_need_no_geometry(monkeypatch: pytest.MonkeyPatch) -> None:
+    robot = panda()
+    envelope = robot.envelope(robot.geometry())
+    for desired in demands(robot, 100):
+        step(envelope, desired)
+    clearance = envelope.clearance_m
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Geometry, "room", broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        envelope.admit(robot.home)
+    envelope.emergency()
+    envelope.certify(1, 2, 0, 0, 1)
+    assert envelope.clearance_m == clearance
+    assert not any(envelope.limited_by)
+
+
+def test_what_is_not_finite_brakes_all_joints() -> None:
+    robot = panda()
+    envelope = robot.envelope(robot.geometry())
+    for desired in demands(robot, 100):
+        step(envelope, desired)
+    twin = Envelope(robot.limits, robot.dt_s, robot.geometry())
+    twin.restore(envelope.save())
+    step(envelope, [np.nan, *robot.home[1:]])
+    step(twin, None)
+    assert not envelope.finite
+    assert envelope.limited_by == [int(Limit.FINITE), *[0] * 6]
+    assert envelope.q == twin.q
+
+
+# -- the program is not the guarantee ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", ["all", "nothing", "nan", "wild", "failed"])
+def test_whatever_the_solver_says_nothing_comes_nearer(
+    answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: tuple[Array, float, int, dict[str, float]] = {
+        "all": (np.ones(7), 0.0, 1, {}),
+        "nothing": (np.zeros(7), 0.0, 1, {}),
+        "nan": (np.full(7, np.nan), 0.0, 1, {}),
+        "wild": (np.array([5.0, -3.0, 1.0, 0.5, 1e300, 0.0, 1.0]), 0.0, 1, {}),
+        "failed": (np.ones(7), 0.0, -1, {}),
+    }[answer]
+    monkeypatch.setattr(daqp, "solve", lambda *_, **__: said)
+    robot = panda()
+    geometry = robot.geometry()
+    judge = Judge(robot, geometry.names)
+    envelope = robot.envelope(geometry)
+    sent, limited = [robot.home], 0
+    for tick, desired in enumerate(demands(robot, 1500)):
+        sent.append(step(envelope, desired))
+        limited += any(bits & Limit.GEOMETRY for bits in envelope.limited_by)
+        if tick % 10 == 0:
+            assert judge.nearest(sent[-1])[0] >= MARGIN_M - TOLERANCE_M
+    assert limited
+    assert not check(np.array(sent), robot.dt_s, invariants(robot)).violations
+
+
+# -- planted holes: what the judge is worth ------------------------------------------------------
+
+
+def nearest_of_a_run(seed: int) -> float:
+    robot = panda()
+    geometry = robot.geometry()
+    judge = Judge(robot, geometry.names)
+    envelope = robot.envelope(geometry)
+    nearest = np.inf
+    for tick, desired in enumerate(demands(robot, 1500, seed)):
+        q = step(envelope, desired)
+        if tick % 5 == 0:
+            nearest = min(nearest, judge.nearest(q)[0])
+    return float(nearest)
+
+
+def only_now(last: tuple[Reference, ...], to: tuple[Reference, ...]) -> tuple[Extents, Extents]:
+    q = np.array([[at.q for at in last], [at.q for at in to]])
+    ends = Extents(q, np.zeros_like(q))
+    return ends, ends.of(1)
+
+
+def test_the_judge_finds_an_envelope_that_looks_only_at_the_present(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(choice_file, "_boxes", only_now)
+    assert nearest_of_a_run(SEED) < MARGIN_M - 1e-3
+
+
+def test_the_judge_finds_slopes_with_the_wrong_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    slope = Anchoring._slope
+    monkeypatch.setattr(Anchoring, "_slope", lambda *args: -slope(*args))
+    assert nearest_of_a_run(SEED) < MARGIN_M - 1e-3
+
+
+# -- recovery ---------------------------------------------------------------------------------
+
+
+def test_a_joint_outside_its_range_may_only_move_back_in() -> None:
+    robot = panda()
+    envelope = Envelope(robot.limits, robot.dt_s)
+    q = list(robot.home)
+    q[0], q[3] = robot.high[0] + 0.15, robot.low[3] - 0.05
+    assert envelope.refusal(q) == ""
+    envelope.rest_at(q)
+    rng = np.random.default_rng(SEED)
+    sent = [q]
+    for tick in range(3000):
+        wish = np.array(robot.home) + rng.uniform(-4.0, 4.0, 7) * (tick % 300 < 200)
+        sent.append(step(envelope, wish))
+    path = np.array(sent)
+    for joint, low, high in zip(path.T, robot.low, robot.high, strict=True):
+        # never further out than the tick before
+        out = np.maximum(np.maximum(low - joint, joint - high), 0.0)
+        assert (np.diff(out) <= 0.0).all()
+        assert out[-1] == 0.0
+    rates = [
+        JointInvariants(-9.0, 9.0, row.v_max, row.a_max, row.j_max) for row in invariants(robot)
+    ]
+    assert not check(path, robot.dt_s, rates, tolerance=1e-5).violations
+
+
+def test_further_outside_is_refused_by_name() -> None:
+    robot = panda()
+    envelope = Envelope(robot.limits, robot.dt_s)
+    q = list(robot.home)
+    q[0] = robot.high[0] + RECOVERABLE_RAD + 0.001
+    assert f"joint joint1 is at {q[0]:.6f} rad, 0.201000 rad outside" in envelope.refusal(q)
+    with pytest.raises(ValueError, match="move it there by hand"):
+        envelope.rest_at(q)
+    q[0] = np.nan
+    assert "no position" in envelope.refusal(q)
+
+
+def test_a_robot_inside_a_barrier_may_only_move_back_out() -> None:
+    robot = panda()
+    geometry = robot.geometry((TABLE,), workspace=OPEN)
+    judge = Judge(robot, geometry.names, (TABLE,))
+    q = np.array(robot.home)
+    while geometry.distances_m(q.tolist()).min() > MARGIN_M - 0.02:
+        q[1] += 0.002
+    low = q.tolist()
+    assert "peg | keep-out table" in geometry.nearer_than(MARGIN_M, low)
+    envelope = Envelope(robot.limits, robot.dt_s, geometry)
+    assert envelope.refusal(low) == ""
+    envelope.rest_at(low)
+    assert envelope.clearance_m == pytest.approx(1e-4, abs=1e-6)
+    deepest = judge.distances(low)["peg | keep-out table"]
+
+    def height() -> float:
+        return judge.distances(envelope.q)["peg | keep-out table"]
+
+    deeper = (q + 0.3 * np.eye(7)[1]).tolist()
+    for _ in glide(envelope, deeper, 200):
+        assert height() >= deepest - 1.2e-4
+    # a part of the way out, and down again: what was gained is kept
+    part = (q - 0.02 * np.eye(7)[1]).tolist()
+    for _ in glide(envelope, part, 400):
+        pass
+    gained = height()
+    assert deepest + 0.005 < gained < MARGIN_M
+    saved = envelope.save()
+    for _ in glide(envelope, deeper, 400):
+        assert height() >= gained - 1e-3
+    envelope.restore(saved)
+    assert envelope.save() == saved
+    for _ in glide(envelope, deeper, 400):
+        assert height() >= gained - 1e-3
+    for _ in glide(envelope, robot.home, 3000):
+        pass
+    assert envelope.q == pytest.approx(robot.home, abs=1e-6)
+    # and once it is out the margin is the margin
+    for _ in glide(envelope, deeper, 2000):
+        pass
+    assert geometry.distances_m(envelope.q).min() >= MARGIN_M - TOLERANCE_M
+
+
+def test_further_inside_is_refused_by_name() -> None:
+    robot = panda()
+    geometry = robot.geometry((TABLE,), workspace=OPEN)
+    envelope = Envelope(robot.limits, robot.dt_s, geometry)
+    q = list(robot.home)
+    q[1] += 0.6
+    text = envelope.refusal(q)
+    assert "peg | keep-out table are -" in text
+    assert "move it out by hand" in text
+    with pytest.raises(ValueError, match="peg"):
+        envelope.rest_at(q)
+
+
+def test_height_of_home() -> None:
+    """The oracle's own kinematics agree with the robot spec's words: the tip is 0.25 m high."""
+    robot = panda()
+    height = robot.oracle().robot.site(robot.site, robot.home)[2]
+    assert height == pytest.approx(0.25, abs=1e-3)
