@@ -7,10 +7,10 @@ RECORDS := out/records
 EPISODES ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench coverage safety wheel-smoke clean
+.PHONY: help run test check bench coverage coverage-safety mutation safety wheel-smoke clean
 
 help:  ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed-run  ## Insert pegs: 50 field episodes; record, report and picture in out/.
 	$(BIN)/trimtab run --arm --episodes $(EPISODES) --field field
@@ -29,6 +29,19 @@ bench: $(VENV)/.installed-dev  ## Measure the tick and real time on this machine
 
 coverage: $(VENV)/.installed-dev  ## Tests with branch coverage.
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+# what decides about motion, and the fast tests that judge it
+SAFETY_CORE := runtime.envelope runtime.modes runtime.faults runtime.fault_tracker \
+	runtime.fallback runtime.monitors runtime.plausibility
+SAFETY_TESTS := $(addprefix tests/runtime/test_,envelope*.py outside_start.py modes.py faults.py \
+	fault_tracker.py fallback.py monitors.py plausibility.py)
+
+coverage-safety: $(VENV)/.installed-dev  ## Branch coverage of what decides about motion: all of it.
+	$(BIN)/python -m pytest -q $(addprefix --cov=,$(SAFETY_CORE)) --cov-branch --cov-report=term \
+		--cov-fail-under=100 $(wildcard $(SAFETY_TESTS))
+
+mutation: $(VENV)/.installed-dev  ## Change the safety core a thousand times; tests must notice.
+	$(BIN)/python -m tests.mutation.run
 
 safety: $(VENV)/.installed-run  ## Write SAFETY.md from the fault table.
 	$(BIN)/trimtab faults --safety > SAFETY.md

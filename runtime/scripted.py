@@ -16,7 +16,8 @@ class Leg(msgspec.Struct):
 
 
 class ScriptState(msgspec.Struct):
-    """Legs still to go; `begun`: a joint leg was planned. `ticks` since the script began."""
+    """Legs still to go; `begun`: the last plan of the first leg was made. `ticks`: since the
+    script began."""
 
     legs: list[Leg] = []
     begun: bool = False
@@ -83,6 +84,10 @@ class ScriptedMotion:
             return
         if state.legs[0].joints:
             self._joint_leg(state.legs[0], setpoints, trajectory)
+        elif state.begun:
+            # the set-point alone would cut the corner: the arm is up before it moves sideways
+            if trajectory.remaining_s <= self._blend_s:
+                self._next()
         elif state.ticks % self._ticks_per_step == 0:
             self._setpoint_leg(state.legs[0], setpoints, trajectory)
         state.ticks += 1
@@ -105,10 +110,8 @@ class ScriptedMotion:
             self._next()
 
     def _setpoint_leg(self, leg: Leg, setpoints: Setpoints, trajectory: Trajectory) -> None:
-        arrived = setpoints.approach(leg.goal, self._step_m)
+        self.state.begun = setpoints.approach(leg.goal, self._step_m)
         trajectory.move_to(setpoints.state.q_target, self._blend_s, self._speed_share)
-        if arrived:
-            self._next()
 
     def _next(self) -> None:
         self.state.legs.pop(0)

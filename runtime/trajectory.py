@@ -99,6 +99,11 @@ class Trajectory:
         """True when the curve has ended."""
         return bool(self.state.ticks * self._dt_s >= self._curve.duration)
 
+    @property
+    def remaining_s(self) -> float:
+        """How much of the curve is left; 0 or less when it has ended."""
+        return float(self._curve.duration) - self.state.ticks * self._dt_s
+
     def restore(self, state: PlanState) -> None:
         """Take up a saved plan."""
         self.state = state

@@ -19,6 +19,7 @@ tick, however old the anchor and however bad n is. Over a box of poses, middle m
 the linear term is least at b + g . (m - q0) - |g| . w, and D is largest at |m - q0| + w.
 """
 
+from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
@@ -91,33 +92,34 @@ class Bounds:
 
     def over(self, boxes: Extents) -> Floats:
         """Return the lower bounds of all distances over the boxes, [k, boxes], m."""
-        line = self._linear(boxes)
+        line = self._linear(_below(boxes))
         bound: Floats = np.minimum(line[0], line[1])
         bound -= self._bend(self._away(boxes)).T
         return bound
 
-    def gains(self, ends: Extents) -> "Gains":
-        """Return what the ways from the stops to the wishes, the two boxes `ends`, bring.
+    def gains(self, ends: Extents, spent_m: float) -> "Gains":
+        """Return what the ways from the stops to the wishes, the two boxes `ends`, bring; the
+        bounds are less `spent_m`.
 
         A bound is concave in each joint's acceleration, because stops get longer faster than
         their accelerations grow, so the straight line between both ends promises no more than
         there is; the loss by bending is taken at its steepest.
         """
         joints = ends.middle.shape[1]
-        both = self._anchors.sides * (_below(ends)[:, 1] - _below(ends)[:, 0])
+        columns = _below(ends)
+        both = self._anchors.sides * (columns[:, 1] - columns[:, 0])
         straight = both[:, :, :joints] + both[:, :, joints:]
-        away, line = self._away(ends), self._linear(ends)
-        bent = self._bend(away)
-        before, after = away
+        away, line = self._away(ends), self._linear(columns)
+        bent, before, after = self._bend(away) + spent_m, away[0], away[1]
         top = np.maximum(before, after)
         steepest = self._levers * (top @ self._deeper) + (self._levers * top) @ self._deeper.T
         cost = np.maximum(after - before, 0.0) * steepest
         wish = np.minimum(line[0, :, 1], line[1, :, 1]) - bent[1]
         return Gains(straight, cost, line[:, :, 0] - bent[0], wish)
 
-    def _linear(self, boxes: Extents) -> Floats:
-        """Return the least of each end's linear part, [2, k, boxes], m."""
-        least: Floats = self._anchors.sides @ _below(boxes)
+    def _linear(self, columns: Floats) -> Floats:
+        """Return the least of each end's linear part, [2, k, boxes], m, from `_below`."""
+        least: Floats = self._anchors.sides @ columns
         least += self._anchors.offset[:, :, None]
         return least
 
@@ -162,6 +164,9 @@ class Anchoring:
         known = {id(c): arm.levers_m(c) for c in capsules}
         levers = np.array([known[id(c)] for c in capsules]).reshape(self._active.shape)
         self.levers = np.where(self._active, levers, 0.0)
+        # what tells anchors of these barriers from those of others
+        held = (self._numbers, self._body, self._base, self.levers)
+        self.mark = sha256(b"".join(array.tobytes() for array in held)).digest()[:8]
 
     def at(self, q: Floats, rows: Rows, share: Floats, rounds: int) -> Anchors:
         """Return the anchors of `rows` at the pose q [joints], rad.

@@ -1,5 +1,6 @@
 """Which shapes of robot and config must keep apart: the list of barriers, by name."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,20 +17,29 @@ from runtime.geometry_spec import (
 )
 from runtime.layout import Floats
 
+# how far inside a barrier a robot may be taken over, to move back out: what a hand, a heavy
+# payload or a soft drive does to an arm that was commanded to the margin
+RECOVERABLE_M = 0.03
+
 _WORLD = 0
 _AXES = ("x", "y", "z")
 
 
 @dataclass(frozen=True)
 class Barrier:
-    """A capsule of the robot that keeps away from an obstacle."""
+    """A capsule of the robot that keeps away from an obstacle.
+
+    `recoverable_m`: how far inside the margin the robot may be taken over. A workspace's walls
+    are nothing solid, so a tool may come back from anywhere outside.
+    """
 
     capsule: Capsule
     obstacle: Obstacle
+    recoverable_m: float = RECOVERABLE_M
 
     @property
     def name(self) -> str:
-        """What keeps apart, for people: `peg | table`."""
+        """What keeps apart, for people: `hand | table`."""
         return f"{self.capsule.name} | {self.obstacle.name}"
 
 
@@ -49,7 +59,7 @@ def barriers(arm: Arm, config: GeometryConfig, workspace: Workspace) -> list[Bar
         for obstacle in map(_keep_out, config.keep_out)
         for capsule in capsules
     ]
-    found.extend(Barrier(arm.tool(), wall) for wall in _walls(workspace))
+    found.extend(Barrier(arm.tool(), wall, math.inf) for wall in _walls(workspace))
     if config.self_collision:
         found.extend(_own(arm, capsules))
     return found
@@ -107,11 +117,8 @@ def _keep_out(volume: PlaneSpec | BoxSpec | SphereSpec | CapsuleSpec) -> Obstacl
 
 
 def _frame_along(direction: Floats) -> Floats:
-    """Return a frame, axes as columns, whose z points along `direction` (any, if that is 0)."""
-    length = float(np.linalg.norm(direction))
-    if not (length > 0.0):
-        return np.eye(3)
-    along = direction / length
+    """Return a frame, axes as columns, whose z points along `direction`, which is not 0."""
+    along = direction / np.linalg.norm(direction)
     aside = np.cross(along, np.eye(3)[int(np.argmin(np.abs(along)))])
     aside /= np.linalg.norm(aside)
     return np.stack([np.cross(aside, along), aside, along], axis=1)

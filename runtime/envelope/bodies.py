@@ -18,18 +18,8 @@ from runtime.layout import Floats
 from runtime.robot_spec import JointLimits
 
 _GEOM = mujoco.mjtGeom
-_SOLID = tuple(
-    int(kind)
-    for kind in (
-        _GEOM.mjGEOM_SPHERE,
-        _GEOM.mjGEOM_CAPSULE,
-        _GEOM.mjGEOM_ELLIPSOID,
-        _GEOM.mjGEOM_CYLINDER,
-        _GEOM.mjGEOM_BOX,
-        _GEOM.mjGEOM_MESH,
-    )
-)
-_WORLD = 0
+# vertices of meshes are stored in single precision
+_SINGLE_M = 1e-6
 
 
 @dataclass(frozen=True)
@@ -160,14 +150,16 @@ class Arm:
         half, radius, normal = np.zeros(3), 0.0, np.zeros(3)
         if kind == int(_GEOM.mjGEOM_PLANE):
             normal, axes = axes[:, 2].copy(), np.eye(3)
-        elif kind in (int(_GEOM.mjGEOM_BOX), int(_GEOM.mjGEOM_ELLIPSOID), int(_GEOM.mjGEOM_MESH)):
-            center = center + axes @ model.geom_aabb[geom, :3]
-            half = model.geom_aabb[geom, 3:].copy()
+        elif kind == int(_GEOM.mjGEOM_SPHERE):
+            radius = float(size[0])
+        elif kind == int(_GEOM.mjGEOM_CAPSULE):
+            radius, half[2] = float(size[0]), size[1]
         elif kind == int(_GEOM.mjGEOM_CYLINDER):
             radius, half[2] = _around_cylinder(size[0], size[1])
         else:
-            radius = float(size[0])
-            half[2] = size[1] if kind == int(_GEOM.mjGEOM_CAPSULE) else 0.0
+            # a box, or what MuJoCo's own bounding box holds: ellipsoids, meshes, height fields
+            center = center + axes @ model.geom_aabb[geom, :3]
+            half = model.geom_aabb[geom, 3:] + _SINGLE_M
         body = int(model.geom_bodyid[geom])
         return Obstacle(self.geom_name(geom), body, center, axes, half, radius, normal)
 
@@ -241,11 +233,6 @@ class Arm:
 
     def _capsule(self, geom: int) -> Capsule:
         """Return the smallest of the capsules along the geom's longest axis around it."""
-        if int(self.model.geom_type[geom]) not in _SOLID:
-            raise ConfigError(
-                f"{self.path}: {self.geom_name(geom)} is a plane or a height field and moves; "
-                "give it a solid shape"
-            )
         shape = self.obstacle(geom)
         radius, half = shape.radius_m, shape.half
         longest = int(np.argmax(half))

@@ -25,7 +25,7 @@ _WEIGHT_MIN = 1e-6
 _ROUGH = 1e-6
 _TINY = 1e-12
 # going straight by so little is rounding
-_NOTHING_M = 1e-9
+_NOTHING_M = 1e-15
 _PAD_RAD = 1e-9
 
 
@@ -60,6 +60,7 @@ class Choice:
             geometry.renew(due, room, ends)
             room[due] = geometry.close(due).over(both)[:, 0]
         geometry.ratchet(room)
+        room -= geometry.between(_travel(last, wish))
         chosen = wish
         tight = np.flatnonzero(~(room >= _SPARE_M))
         if tight.size:
@@ -71,6 +72,10 @@ class Choice:
         """Measure the room of the kept stop; chooses nothing."""
         room, _ = self._geometry.room(_boxes(last, last)[1])
         self._show(room)
+
+    def restore(self, state: bytes, last: tuple[Reference, ...]) -> None:
+        """Take over what Geometry.save returned when `last` had been issued."""
+        self._geometry.restore(state, _boxes(last, last)[0].of(0))
 
     def _nearest(
         self,
@@ -85,8 +90,9 @@ class Choice:
 
         `tight`: barriers that some shares could use up; over `both` no other can be.
         """
-        near = self._geometry.close(tight)
-        gains = near.gains(ends)
+        geometry = self._geometry
+        near, between = geometry.close(tight), geometry.between(_travel(last, wish))
+        gains = near.gains(ends, between)
         spared = gains.straight.sum(axis=2) >= np.minimum(_SPARE_M - gains.stop, -_NOTHING_M)
         if (gains.wish >= 0.0).all() and spared.all():
             return wish, gains.wish
@@ -96,9 +102,11 @@ class Choice:
         shares = self._program.shares(away, gains)
         for _ in range(_TRIES):
             chosen = self._at(last, wish, shares)
-            reached = _boxes(last, chosen)[0].of(1)
-            left = near.over(reached)[:, 0]
-            if (left >= 0.0).all() and _holds(both, reached):
+            reached = _extents([[at.q_low for at in chosen]], [[at.q_high for at in chosen]])
+            more = geometry.between(_travel(last, chosen))
+            left = near.over(reached)[:, 0] - more
+            # the others have more room than what the way to another command can cost beyond
+            if (left >= 0.0).all() and _holds(both, reached) and more <= between + _SPARE_M:
                 return chosen, left
             shares = [0.5 * share for share in shares]
         return self._at(last, wish, [0.0] * len(away)), near.over(ends.of(0))[:, 0]
@@ -163,16 +171,27 @@ class _Program:
 def _boxes(
     last: tuple[Reference, ...], to: tuple[Reference, ...]
 ) -> tuple[Extents, Extents]:
-    """Return two boxes, of the kept stop and of the way from `last` to `to` with the stop from
-    there; and the one around both, a little wider than rounding could say."""
-    stop_low, stop_high = [at.q_low for at in last], [at.q_high for at in last]
-    low = [min(at.q, new.q_low) for at, new in zip(last, to, strict=True)]
-    high = [max(at.q, new.q_high) for at, new in zip(last, to, strict=True)]
-    lows = np.array([stop_low, low, list(map(min, stop_low, low))])
-    highs = np.array([stop_high, high, list(map(max, stop_high, high))])
-    half = 0.5 * (highs - lows)
-    middle = lows + half
-    return Extents(middle[:2], half[:2]), Extents(middle[2:], half[2:] + _PAD_RAD)
+    """Return two boxes, of the stops kept by `last` and by `to`; and the one around both, a little
+    wider than rounding could say."""
+    low, high = [at.q_low for at in last], [at.q_high for at in last]
+    to_low, to_high = [at.q_low for at in to], [at.q_high for at in to]
+    boxes = _extents(
+        [low, to_low, list(map(min, low, to_low))], [high, to_high, list(map(max, high, to_high))]
+    )
+    return Extents(boxes.middle[:2], boxes.half[:2]), Extents(
+        boxes.middle[2:], boxes.half[2:] + _PAD_RAD
+    )
+
+
+def _extents(low: list[list[float]], high: list[list[float]]) -> Extents:
+    lows = np.array(low)
+    half = 0.5 * (np.array(high) - lows)
+    return Extents(lows + half, half)
+
+
+def _travel(last: tuple[Reference, ...], to: tuple[Reference, ...]) -> float:
+    """Return how far all joints together go in the tick, rad."""
+    return sum([abs(new.q - at.q) for at, new in zip(last, to, strict=True)])
 
 
 def _holds(box: Extents, other: Extents) -> bool:

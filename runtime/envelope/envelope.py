@@ -22,7 +22,7 @@ class EnvelopeState(msgspec.Struct, frozen=True):
 
     `issued`: what the last certificate said, empty before the first rest. `current`: what the
     last admission said; it differs from `issued` while `pending` (admitted, not yet certified).
-    `geometry`: what Geometry.save returned, empty without one.
+    `geometry`: what Geometry.save returned, empty without one and before the first rest.
     """
 
     issued: tuple[Reference, ...]
@@ -196,22 +196,22 @@ class Envelope:
             pending=self._pending,
             clearance_m=self.clearance_m,
             nearest_barrier=self.nearest_barrier,
-            geometry=b"" if self.geometry is None else self.geometry.save(),
+            geometry=self.geometry.save() if self.geometry and self._issued else b"",
         )
 
     def restore(self, state: EnvelopeState) -> None:
         """Take over a state that `save` returned for the same limits and period.
 
         Raises:
-            ValueError: the state has another number of joints or other barriers.
+            ValueError: the state has another number of joints.
         """
         if not (len(state.issued) == len(state.current) in (0, len(self._joints))):
             raise ValueError(
                 f"the saved envelope has {len(state.current)} joints, this robot has "
                 f"{len(self._joints)}: restore it with the robot spec of the run that saved it"
             )
-        if self.geometry is not None:
-            self.geometry.restore(state.geometry)
+        if self._choice is not None and state.issued:
+            self._choice.restore(state.geometry, state.issued)
         self._issued = state.issued
         self._show(state.current)
         self.finite = state.finite

@@ -11,8 +11,10 @@ the barrier's level (anchors.py says why the bound holds whatever the anchor).
 
 - Rest: the box is one pose and every bound was computed there.
 - A step of the kept stop: what is left of the stop lies in the same box.
-- A new command: it is admitted only if the bounds over the box that holds the last command and the
-  whole stop from the new one reach the levels. That box contains the straight path to the command.
+- A new command: it is admitted only if the bounds over the box of its own stop, the command
+  included, reach the levels with quad(d) to spare, d being the way of the joints in the tick. At
+  the last command the same bounds reached the levels, and on the straight way between the two
+  nothing bends by more than quad(d) t (1 - t), t the share of the way (anchors.py).
 - A new anchor: it takes the place of one only if it says no less about the kept stop's box.
 
 So the next step of the kept stop may always be sent, and nothing but it needs no new proof.
@@ -21,16 +23,13 @@ So the next step of the kept stop may always be sent, and nothing but it needs n
 import numpy as np
 
 from runtime.envelope.anchors import Anchoring, Anchors, Bounds, Extents, Rows
-from runtime.envelope.barriers import Barrier, Workspace, barriers
+from runtime.envelope.barriers import RECOVERABLE_M, Barrier, Workspace, barriers
 from runtime.envelope.bodies import Arm
 from runtime.errors import ConfigError
 from runtime.geometry_spec import GeometryConfig
 from runtime.layout import Floats
 from runtime.robot_spec import JointLimits
 
-# how far inside a barrier a robot may be taken over, to move back out: what a hand, a heavy
-# payload or a soft drive does to an arm that was commanded to the margin
-RECOVERABLE_M = 0.03
 # a barrier that was begun inside may be approached again by this much: at zero room not even the
 # way out could be proven
 _WOBBLE_M = 1e-4
@@ -58,11 +57,13 @@ class Geometry:
         self._anchoring = Anchoring(arm, found)
         self.names = tuple(barrier.name for barrier in found)
         self.margin_m = margin_m
+        self._recoverable_m = np.array([barrier.recoverable_m for barrier in found])
         self._count, self._joints = len(found), len(arm.joints)
         self._all: Rows = np.arange(self._count)
         self._half_way = np.full(self._count, 0.5)
         self._deeper = arm.deeper
         self._levers = self._anchoring.levers
+        self._longest_m = float(self._levers.max())
         count, joints = self._count, self._joints
         self._anchors = Anchors(
             np.zeros((count, joints)),
@@ -73,6 +74,7 @@ class Geometry:
         self._sides = self._anchors.sides.reshape(2 * count, 2 * joints)
         self._offset = self._anchors.offset.reshape(-1)
         self._level = np.full(count, margin_m)
+        self._mark = self._anchoring.mark + np.float64(margin_m).tobytes()
         self._recovering = False
         self._box = np.zeros(2 * joints)
         self._away = np.zeros((count, joints))
@@ -115,10 +117,14 @@ class Geometry:
 
         Exact up to the search for the nearest points, never too large; negative inside.
         """
-        return self._distances(self._at_rest(np.array(q)), np.array(q))
+        pose = np.array(q)
+        bounds = self._bounds(self._all, self._fresh(pose))
+        distances: Floats = bounds.over(_point(pose))[:, 0]
+        return distances
 
-    def nearer_than(self, allowed_m: float, q: list[float]) -> str:
-        """Return which barriers are nearer than `allowed_m` at q, rad; empty when none is."""
+    def nearer_than(self, allowed_m: float | Floats, q: list[float]) -> str:
+        """Return which barriers are nearer than `allowed_m` (one for all, or one each) at q, rad;
+        empty when none is."""
         distance = self.distances_m(q)
         rows = np.flatnonzero(~(distance >= allowed_m)).tolist()
         return "; ".join(f"{self.names[row]} are {distance[row]:.4f} m apart" for row in rows)
@@ -126,9 +132,10 @@ class Geometry:
     def refusal(self, q: list[float]) -> str:
         """Return why the reference cannot begin at rest at q, rad; empty when it can.
 
-        A robot somewhat inside a barrier can: it may only move back out.
+        A robot somewhat inside a barrier can, and a tool outside its workspace: they may only
+        move back.
         """
-        near = self.nearer_than(self.margin_m - RECOVERABLE_M, q)
+        near = self.nearer_than(self.margin_m - self._recoverable_m, q)
         if not near:
             return ""
         return (
@@ -139,19 +146,16 @@ class Geometry:
     def settle(self, q: list[float]) -> None:
         """Begin at rest at q, rad, which `refusal` must allow."""
         pose = np.array(q)
-        anchors = self._at_rest(pose)
-        self._put(self._all, anchors)
-        distance = self._distances(anchors, pose)
-        self._level = np.minimum(self.margin_m, distance - _WOBBLE_M)
-        self._recovering = bool((self._level < self.margin_m).any())
+        self._begin(self._fresh(pose), _point(pose))
 
-    def _at_rest(self, pose: Floats) -> Anchors:
+    def _fresh(self, pose: Floats) -> Anchors:
         return self._anchoring.at(pose, self._all, self._half_way, _ROUNDS_COLD)
 
-    def _distances(self, anchors: Anchors, pose: Floats) -> Floats:
-        point = Extents(pose[None], np.zeros_like(pose)[None])
-        distances: Floats = self._bounds(self._all, anchors).over(point)[:, 0]
-        return distances
+    def _begin(self, anchors: Anchors, stop: Extents) -> None:
+        self._put(self._all, anchors)
+        room = self._bounds(self._all, anchors).over(stop)[:, 0]
+        self._level[:] = np.minimum(self.margin_m, room - _WOBBLE_M)
+        self._recovering = bool((self._level < self.margin_m).any())
 
     # -- boxes of poses -----------------------------------------------------------------------
 
@@ -183,6 +187,11 @@ class Geometry:
         top = np.maximum(room, fresh)
         pays = (lost > _STALE_SHARE * top) & (room <= max(room[least], 0.0))
         return room, np.flatnonzero(lost > _WORN_SHARE * top) if pays.any() else _NONE
+
+    def between(self, travel_rad: float) -> float:
+        """Return at least quad(d), m, of every barrier for a tick in which all joints together
+        go `travel_rad`."""
+        return 0.5 * self._longest_m * travel_rad * travel_rad
 
     def close(self, rows: Rows) -> Bounds:
         """Return the bounds of some barriers, less their levels."""
@@ -217,24 +226,21 @@ class Geometry:
     # -- state --------------------------------------------------------------------------------
 
     def save(self) -> bytes:
-        """Return anchors and levels."""
-        return b"".join(array.tobytes() for array in (*self._anchors, self._level))
+        """Return anchors and levels, and a mark of the barriers that they belong to."""
+        parts = (*self._anchors, self._level)
+        return self._mark + b"".join(array.tobytes() for array in parts)
 
-    def restore(self, state: bytes) -> None:
-        """Take over what `save` returned for the same barriers.
+    def restore(self, state: bytes, stop: Extents) -> None:
+        """Take over what `save` returned; `stop` is the box of the kept stop then.
 
-        Raises:
-            ValueError: it comes from other barriers.
+        Anchors of other barriers (a record replayed with another config) are worth nothing here:
+        new ones are made, and where the stop was never kept out it may only be left again.
         """
-        parts: list[Floats] = [*self._anchors, self._level]
-        wanted = sum(part.nbytes for part in parts)
-        if len(state) != wanted:
-            raise ValueError(
-                f"the saved envelope has {len(state)} bytes of geometry, this robot and config "
-                f"need {wanted}: restore it with the files of the run that saved it"
-            )
-        values = np.frombuffer(state)
-        for part in parts:
+        if state[: len(self._mark)] != self._mark:
+            self._begin(self._fresh(stop.middle[0]), stop)
+            return
+        values = np.frombuffer(state, offset=len(self._mark))
+        for part in (*self._anchors, self._level):
             part[...] = values[: part.size].reshape(part.shape)
             values = values[part.size :]
         self._recovering = bool((self._level < self.margin_m).any())
@@ -245,3 +251,7 @@ class Geometry:
         mine.offset[:, rows] = anchors.offset
         mine.sides[:, rows] = anchors.sides
         mine.share[rows] = anchors.share
+
+
+def _point(pose: Floats) -> Extents:
+    return Extents(pose[None], np.zeros((1, len(pose))))

@@ -94,6 +94,11 @@ HEADER = (
     f"{'near mm':>9}"
 )
 
+LEGEND = (
+    "speed: largest share of the manufacturer's; room: least way to the ends of its range; "
+    "near: least distance beyond the margin"
+)
+
 
 @dataclass(frozen=True)
 class Report:
@@ -137,22 +142,15 @@ class Report:
         """Return the tables."""
         lines = ["within the stated disturbances", HEADER]
         lines += [worst.line(name) for name, worst in self.kinds.items()]
-        lines += [
-            "speed: largest share of the manufacturer's; room: least way to the ends of its range; "
-            + "near: least distance beyond the margin",
-            "best of the trained adversary and of noise at equal ticks, larger is worse:",
-        ]
+        lines += [LEGEND, "best of the trained adversary and of noise at equal ticks:"]
         lines += [
             f"  {name:10} trained {best:9.4f}   noise {noise:9.4f}   {UNITS[name]}"
             for name, (best, noise) in self.duel.items()
         ]
         lines += ["beyond them: commands are judged, the arm's overshoot is shown", HEADER]
         lines += [worst.line(name) for name, worst in self.beyond.items()]
-        lines += [
-            f"{self.ticks} demanded ticks and {self.stop_ticks} of stops in {self.wall_s:.0f} s; "
-            + load_text()
-        ]
-        return "\n".join(lines)
+        stops = f"{self.stop_ticks} of stops in {self.wall_s:.0f} s"
+        return "\n".join([*lines, f"{self.ticks} demanded ticks and {stops}; {load_text()}"])
 
 
 UNITS = {
@@ -162,8 +160,8 @@ UNITS = {
 }
 
 
-def run(ticks: int, seed: int) -> Report:
-    """Play a whole campaign and what lies beyond it."""
+def run(ticks: int, seed: int, bouts_beyond: int = BOUTS_BEYOND) -> Report:
+    """Play a whole campaign, and so many bouts of each disturbance that lies beyond it."""
     begin, arena = time.monotonic(), Arena()
     campaign = Campaign(arena, ticks, seed)
     kinds: dict[str, Worst] = defaultdict(Worst)
@@ -173,7 +171,8 @@ def run(ticks: int, seed: int) -> Report:
         stop_ticks += len(played.bout.q) - played.bout.demanded
     duel = _duel(kinds[TRAINED], kinds[NOISE])
     beyond = {
-        name: beyond_stated(campaign, disturbance, push_n) for name, disturbance, push_n in BEYOND
+        name: beyond_stated(campaign, disturbance, push_n, bouts_beyond)
+        for name, disturbance, push_n in BEYOND
     }
     return Report(dict(kinds), duel, beyond, stop_ticks, time.monotonic() - begin)
 
@@ -186,8 +185,10 @@ def _duel(trained: Worst, noise: Worst) -> dict[str, tuple[float, float]]:
     }
 
 
-def beyond_stated(campaign: Campaign, disturbance: Disturbance, push_n: float) -> Worst:
-    """Play the best learned attacks, and swings with pushes, under one disturbance."""
+def beyond_stated(
+    campaign: Campaign, disturbance: Disturbance, push_n: float, bouts: int
+) -> Worst:
+    """Play the best learned attacks, and bouts of swings and pushes, under one disturbance."""
     arena, worst = campaign.arena, Worst()
     for objective in OBJECTIVES[:2]:
         best = campaign.trainers[objective].best
@@ -199,7 +200,7 @@ def beyond_stated(campaign: Campaign, disturbance: Disturbance, push_n: float) -
             worst.add(judge(bout, arena.open), bout.demanded)
     rng = np.random.default_rng(campaign.seed)
     levels = STREAMS["swings"](rng, len(arena.start(arena.open, rng)))
-    for _ in range(BOUTS_BEYOND):
+    for _ in range(bouts):
         pushes = random_pushes(rng, arena.pushable, BOUT_TICKS, push_n, PUSH_TICKS)
         start = arena.start(arena.open, rng)
         bout = arena.play(

@@ -122,13 +122,15 @@ class Push:
 @dataclass(frozen=True)
 class Bout:
     """What happened: `commands` [ticks + 1, joints] rad, the first one at rest; `q` and `dq`
-    [ticks, joints], what the arm did; of those, `demanded` ticks before the stop at the end."""
+    [ticks, joints], what the arm did; of those, `demanded` ticks before the stop at the end.
+    `rested`: that one ended at rest. `raised`: the tick in which `admit` first raised, -1: none."""
 
     commands: Floats
     q: Floats
     dq: Floats
     demanded: int
     rested: bool
+    raised: int
 
 
 @dataclass(frozen=True)
@@ -222,12 +224,12 @@ class Arena:
         envelope, plant = self.envelope(scene), self.plant(disturbance)
         envelope.rest_at(start.tolist())
         _put(plant, start, disturbance.latency_s)
-        commands, q, dq = [start.tolist()], [], []
+        commands, q, dq, raised = [start.tolist()], [], [], -1
         if watch is not None:
             watch(envelope)
         for tick in range(ticks + _STOP_TICKS):
             if tick < ticks:
-                envelope.admit(demand(envelope))
+                raised = _admit(envelope, demand(envelope), tick, raised)
             elif envelope.at_rest:
                 break
             else:
@@ -241,7 +243,7 @@ class Arena:
             if watch is not None and tick < ticks:
                 watch(envelope)
         _push(plant, pushes, -1)
-        return Bout(np.array(commands), np.array(q), np.array(dq), ticks, envelope.at_rest)
+        return Bout(np.array(commands), np.array(q), np.array(dq), ticks, envelope.at_rest, raised)
 
 
 def judge(bout: Bout, scene: Scene) -> Result:
@@ -255,6 +257,8 @@ def judge(bout: Bout, scene: Scene) -> Result:
             clearance_m = geometry.least_m
     if not bout.rested:
         found.append(Violation(len(bout.q), -1, "the stop never rests", math.nan, 0.0))
+    if bout.raised >= 0:
+        found.append(Violation(bout.raised, -1, "admit raised an error", math.nan, 0.0))
     speed = np.abs(bout.dq) / _SPEED
     room = np.minimum(bout.q - _REAL_LOW, _REAL_HIGH - bout.q)
     inside = (speed <= 1.0).all(axis=1) & (room >= 0.0).all(axis=1)
@@ -333,3 +337,16 @@ def _push(plant: Plant, pushes: Sequence[Push], tick: int) -> None:
         elif tick in (push.start + push.ticks, -1):
             plant.push((0.0, 0.0, 0.0), push.body, push.point_m)
 
+
+
+def _admit(envelope: Envelope, asked: list[float], tick: int, raised: int) -> int:
+    """Ask for a command, brake if that raises as the control tick does; return when it first did.
+
+    No number may make an envelope raise: the tick would survive it, the judge does not forgive it.
+    """
+    try:
+        envelope.admit(asked)
+    except (ArithmeticError, ValueError):
+        envelope.emergency()
+        return raised if raised >= 0 else tick
+    return raised

@@ -24,6 +24,8 @@ class SmoothDemand:
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
         self._left = 0
+        self._q, self._v, self._a = np.zeros((3, JOINTS))
+        self._goal, self._a_max, self._step = np.zeros((3, JOINTS))
 
     def __call__(self, envelope: Envelope) -> list[float]:
         if self._left == 0:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 import numpy as np
@@ -30,7 +30,9 @@ _LOOKED_EVERY_TICKS = 50
 # joint targets around home, and how long one is asked for
 _REACH_RAD = 0.35
 _HELD_TICKS = 150
+_BLEND_S = 0.1
 _WARM_UP_TICKS = 3 * SERVO_HZ
+Demand = Literal["honest", "planned", "steps"]
 
 
 def preemptions() -> int:
@@ -137,14 +139,21 @@ class JointsOnly(Timed):
 
 
 class Presser(Trajectory):
-    """Asks for steps to random joint targets around home, so that the arm presses on what is near
-    it. The first ticks are honest: until the arm stands at home."""
+    """Asks for random joint targets around home, so that the arm presses on what is near it: in
+    steps, or `planned` as the runtime's own motion is. The first ticks are honest: until the arm
+    stands at home."""
 
     def __init__(
-        self, limits: Sequence[JointLimits], dt_s: float, share: float, home: Floats
+        self,
+        limits: Sequence[JointLimits],
+        dt_s: float,
+        share: float,
+        home: Floats,
+        *,
+        planned: bool,
     ) -> None:
         super().__init__(limits, dt_s, share)
-        self._home = home
+        self._home, self._planned = home, planned
         self._rng = np.random.default_rng(5)
         self._left = 0
         self._honest_ticks = _WARM_UP_TICKS
@@ -158,8 +167,9 @@ class Presser(Trajectory):
             self._left = _HELD_TICKS
             reach = self._rng.uniform(-_REACH_RAD, _REACH_RAD, len(self._home))
             self._target = (self._home + reach).tolist()
+            self.move_to(self._target, _BLEND_S)
         self._left -= 1
-        return list(self._target)
+        return super().next() if self._planned else list(self._target)
 
 
 @dataclass(frozen=True)
@@ -185,16 +195,22 @@ def patched(envelope: type[Envelope]) -> AbstractContextManager[Any]:
 
 
 def run_loop(
-    deployment: Deployment, envelope: type[Timed], ticks: int, *, press: bool
+    deployment: Deployment, envelope: type[Timed], ticks: int, demand: Demand
 ) -> LoopCosts:
-    """Run lockstep ticks of the simulated robot and time the envelope in each."""
+    """Run lockstep ticks of the simulated robot and time the envelope in each.
+
+    With another demand than the honest one the policy never gets its turn: the arm presses on its
+    surroundings while the runtime takes it home.
+    """
     with patched(envelope):
         assembly = assemble("field", 3001, NoSink(), lambda _: False, deployment=deployment)
     motion = assembly.tick.motion
-    if press:
+    if demand != "honest":
         home = np.array([joint.home_rad for joint in deployment.robot.joints])
         limits, share = deployment.robot.command_limits(), deployment.config.control.motion_share
-        presser = Presser(limits, 1.0 / SERVO_HZ, share, home)
+        presser = Presser(
+            limits, 1.0 / SERVO_HZ, share, home, planned=demand == "planned"
+        )
         motion.parts = replace(motion.parts, trajectory=presser)
     timed = motion.parts.envelope
     assert isinstance(timed, Timed)

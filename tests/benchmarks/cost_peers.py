@@ -26,7 +26,6 @@ DT_S = 1.0 / SERVO_HZ
 # mink looks at pairs nearer than this; it is also how far a tick can come to matter at full speed
 DETECTION_M = 0.1
 _TOOL_POINT_M = 1e-4
-_SELF_PAIR_BODIES = 2
 
 
 class Missing(Exception):
@@ -140,9 +139,17 @@ def _scene(
         (moving, [volume.name for volume in config.geometry.keep_out]),
         (["tool point"], [wall.name for wall in walls(config.guards.workspace)]),
     ]
+    model = spec.compile()
     if config.geometry.self_collision:
-        pairs.append((moving, robot))
-    return spec.compile(), [pair for pair in pairs if pair[1]]
+        shapes = {body: _shapes(model, body, robot) for body in range(model.nbody)}
+        bodies = [body for body, names in shapes.items() if names and body]
+        pairs += [(shapes[a], shapes[b]) for a, b in _self_pairs(model, bodies)]
+    return model, [pair for pair in pairs if pair[1]]
+
+
+def _shapes(model: mujoco.MjModel, body: int, known: list[str]) -> list[str]:
+    names = [model.geom(g).name for g in np.flatnonzero(model.geom_bodyid == body)]
+    return [name for name in names if name in known]
 
 
 def _add_volume(spec: Any, volume: KeepOut) -> None:
@@ -243,10 +250,10 @@ def _distances(deployment: Deployment) -> Any:
     forward = _forward(model)
     site = model.site(deployment.robot.tool.site)
     site_body, site_pos = int(site.bodyid[0]), np.array(site.pos)
-    groups = _self_pairs(model, bodies) if config.geometry.self_collision else []
+    present = sorted(set(bodies.tolist())) if config.geometry.self_collision else []
     pairs = [
         (np.flatnonzero(bodies == first), np.flatnonzero(bodies == second))
-        for first, second in groups
+        for first, second in _self_pairs(model, present)
     ]
 
     def function(q: Any) -> Any:
@@ -293,15 +300,18 @@ def balls(model: mujoco.MjModel) -> tuple[Floats, Floats, Any]:
     return np.array(places), np.array(radii), np.array(bodies)
 
 
-def _self_pairs(model: mujoco.MjModel, bodies: Any) -> list[tuple[int, int]]:
-    """Return pairs of bodies with shapes that a joint moves against each other, not neighbours."""
+def _self_pairs(model: mujoco.MjModel, bodies: list[int]) -> list[tuple[int, int]]:
+    """Return pairs of bodies that a joint moves against each other, no neighbours, none that the
+    MJCF excludes."""
     weld = model.body_weldid
-    present = sorted(set(bodies.tolist()))
+    excluded = set(model.exclude_signature.tolist())
     return [
         (first, second)
-        for i, first in enumerate(present)
-        for second in present[i + 1 :]
-        if weld[second] - weld[first] >= _SELF_PAIR_BODIES
+        for i, first in enumerate(bodies)
+        for second in bodies[i + 1 :]
+        if int(model.body_weldid[model.body_parentid[weld[second]]]) != weld[first]
+        and weld[first] != weld[second]
+        and not {(first << 16) + second, (second << 16) + first} & excluded
     ]
 
 

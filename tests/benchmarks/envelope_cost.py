@@ -18,6 +18,7 @@ from runtime.faults import Fault
 from runtime.wiring import Deployment, load_deployment
 from tests.benchmarks.cost_loop import (
     NEAR_M,
+    Demand,
     JointsOnly,
     LoopCosts,
     Stopwatch,
@@ -45,17 +46,18 @@ class Scene:
 
     name: str
     envelope: type[Timed]
+    demand: Demand
     close: bool
-    press: bool
-    goal_us: float
+    goal_us: float = 0.0
 
 
 SCENES = (
-    Scene("joint limits only, honest", JointsOnly, close=False, press=False, goal_us=JOINTS_MAX_US),
-    Scene("joint limits only, pressing", JointsOnly, close=False, press=True, goal_us=0.0),
-    Scene("committed config, honest", Timed, close=False, press=False, goal_us=0.0),
-    Scene("committed config, pressing", Timed, close=False, press=True, goal_us=0.0),
-    Scene("ten volumes close, pressing", Timed, close=True, press=True, goal_us=CLOSE_MAX_US),
+    Scene("joint limits only, honest policy", JointsOnly, "honest", False, JOINTS_MAX_US),
+    Scene("joint limits only, pressing in steps", JointsOnly, "steps", close=False),
+    Scene("committed config, honest policy", Timed, "honest", close=False),
+    Scene("committed config, pressing in steps", Timed, "steps", close=False),
+    Scene("ten volumes close, planned motion into them", Timed, "planned", close=True),
+    Scene("ten volumes close, pressing in steps", Timed, "steps", close=True, goal_us=CLOSE_MAX_US),
 )
 
 
@@ -72,9 +74,9 @@ def line(name: str, times: Times) -> str:
 def measure(scene: Scene, ticks: int) -> float:
     """Run one scene and print it; return the median in the loop (us)."""
     deployment = load_deployment(CONFIG_FILE)
-    if scene.press:
+    if scene.demand != "honest":
         deployment = surrounded(deployment, close=scene.close)
-    costs = run_loop(deployment, scene.envelope, ticks, press=scene.press)
+    costs = run_loop(deployment, scene.envelope, ticks, scene.demand)
     tight = run_tight(fresh_envelope(deployment, scene.envelope), costs)
     near = volumes_near(fresh_envelope(deployment, scene.envelope), costs)
     faults = ", ".join(fault.name for fault in Fault if costs.faults >> fault & 1)

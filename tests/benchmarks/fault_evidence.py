@@ -134,7 +134,8 @@ class Reference:
     @classmethod
     def of(cls, record: TickRecord) -> "Reference":
         """Return a copy of the record's."""
-        return cls(int(record.mode[0]), record.dq_applied.tolist(), record.ddq_applied.tolist())
+        mode = int(record.mode[0])
+        return cls(mode, record.dq_applied.tolist(), record.ddq_applied.tolist())
 
 
 def safe(
@@ -171,7 +172,8 @@ def _brakes(limit: JointLimits, v: float, a: float, a_now: float, dt_s: float) -
     h = limit.jerk_max_rad_s3 * dt_s
     if v == a == 0.0:
         return True
-    wanted = -math.copysign(min(limit.acceleration_max_rad_s2 / h, _strength(abs(v) / (h * dt_s))), v)
+    strength = min(limit.acceleration_max_rad_s2 / h, _strength(abs(v) / (h * dt_s)))
+    wanted = -math.copysign(strength, v)
     step = min(max(wanted, a / h - 1.0), a / h + 1.0)
     return abs(a_now / h - step) <= 1e-3
 

@@ -58,10 +58,10 @@ def swaying(record: TickRecord) -> Floats:
 
 
 class Bench:
-    """A loop with the injector of one row's fault in it."""
+    """A loop with injectors in it, all off; at most one of those that damage the trajectory."""
 
-    def __init__(self, row: Row, seed: int) -> None:
-        self.row = row
+    def __init__(self, faults: Sequence[Fault], seed: int) -> None:
+        self.faults = faults
         self.rng = random.Random(seed)
         self.limits = panda().robot.command_limits()
         self._build()
@@ -72,8 +72,9 @@ class Bench:
         start = base.contract.start.model_copy(update={"speed_max_rad_s": speeds})
         base.contract = base.contract.model_copy(update={"start": start})
         self.rig = Rig(base=base)
-        self.injector = INJECTORS[self.row.fault]()
-        self.rig.loop._parts = self.injector.attach(self.rig.loop._parts)
+        self.injectors = {fault: INJECTORS[fault]() for fault in self.faults}
+        for injector in self.injectors.values():
+            self.rig.loop._parts = injector.attach(self.rig.loop._parts)
         self.before = Before()
 
     def tick(self) -> TickRecord:
@@ -81,14 +82,14 @@ class Bench:
         self.before.look(self.rig.tick.record)
         return self.rig.loop.tick_once()
 
-    def measure(self) -> int:
+    def measure(self, row: Row) -> int:
         """Inject once at a random moment; return the ticks from first seen to safe.
 
         Raises:
             NeverSafe: it was not seen, or nothing safe followed.
         """
-        self._prepare()
-        row, injector = self.row, self.injector
+        self._prepare(row.fault)
+        injector = self.injectors[row.fault]
         acted = injector.acted
         injector.active = True
         run, run_at_least, ticks = 0, False, 0
@@ -112,9 +113,9 @@ class Bench:
             )
         return ticks
 
-    def _prepare(self) -> None:
+    def _prepare(self, fault: Fault) -> None:
         """Bring the arm to where the fault can happen, and there to a random moment."""
-        if self.row.fault is Fault.START_REFUSED:
+        if fault is Fault.START_REFUSED:
             self._recover(Mode.HOMING)
             return
         self._recover(Mode.BASE)
@@ -152,14 +153,10 @@ class Bench:
             port.ask(Request.STOP)
 
 
-def measured(rows: Sequence[Row], injections: int, seed: int) -> list[Times]:
-    """Return the times of every row, `injections` each."""
-    results = []
-    for row in rows:
-        bench = Bench(row, seed)
-        ticks = [bench.measure() for _ in range(injections)]
-        results.append(Times(row.fault.name, row.response.name, row.debounce_ticks, ticks))
-    return results
+def measured(bench: Bench, row: Row, injections: int) -> Times:
+    """Return the times of a row, so many injections."""
+    ticks = [bench.measure(row) for _ in range(injections)]
+    return Times(row.fault.name, row.response.name, row.debounce_ticks, ticks)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -174,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{'fault':26} {'response':14} {'median':>6} {'max':>5} {'allowed':>8}  ticks")
     broken, results = 0, []
     for row in rows:
-        [times] = measured([row], ask.injections, ask.seed)
+        times = measured(Bench([row.fault], ask.seed), row, ask.injections)
         results.append(dataclasses.asdict(times) | {"allowed": times.allowed})
         late = max(times.ticks) > times.allowed
         broken += late

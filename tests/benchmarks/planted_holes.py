@@ -17,9 +17,9 @@ from unittest.mock import patch
 import msgspec
 import numpy as np
 
-from runtime.envelope import choice as choice_file
 from runtime.envelope import envelope as envelope_file
-from runtime.envelope.anchors import Anchoring, Extents
+from runtime.envelope.anchors import Anchoring
+from runtime.envelope.choice import Choice
 from runtime.envelope.joint import JointAdmission, Reference
 from runtime.envelope.stop import JointStop, StopPlan
 from runtime.layout import Floats
@@ -29,31 +29,37 @@ from tests.benchmarks.adversary_arena import Arena
 from tests.benchmarks.adversary_campaign import Campaign, Played, first_violation
 
 Hole = Callable[[], AbstractContextManager[Any]]
+References = tuple[Reference, ...]
 
 
-def _blind_to(limit: Limit) -> Hole:
-    """Neither the stop nor the step is judged by one limit."""
-    broken, ceiling = JointAdmission._broken, JointAdmission._ceiling
+def _stop_blind_to(limit: Limit) -> Hole:
+    """The stop that would follow is not judged by one limit."""
+    broken = JointAdmission._broken
 
-    def _broken(self: JointAdmission, last: Reference, plan: StopPlan) -> int:
+    def blind(self: JointAdmission, last: Reference, plan: StopPlan) -> int:
         return broken(self, last, plan) & ~int(limit)
 
-    def _ceiling(self: JointAdmission, a_last: float, room: float) -> tuple[float, int]:
-        bounds = (a_last + self._h, int(Limit.JERK)), (self._a_max, int(Limit.ACCELERATION))
-        return min(bounds) if limit is Limit.VELOCITY else ceiling(self, a_last, room)
+    return lambda: patch.object(JointAdmission, "_broken", blind)
 
-    return lambda: patch.multiple(JointAdmission, _broken=_broken, _ceiling=_ceiling)
+
+@contextmanager
+def _blind_to_velocity() -> Iterator[None]:
+    def ceiling(self: JointAdmission, a_last: float, _: float) -> tuple[float, int]:
+        return min((a_last + self._h, int(Limit.JERK)), (self._a_max, int(Limit.ACCELERATION)))
+
+    with _stop_blind_to(Limit.VELOCITY)(), patch.object(JointAdmission, "_ceiling", ceiling):
+        yield
 
 
 def _unlimited(attribute: str) -> Hole:
     """One limit of the step itself is infinite."""
     init = JointAdmission.__init__
 
-    def __init__(self: JointAdmission, *arguments: Any) -> None:
+    def careless(self: JointAdmission, *arguments: Any) -> None:
         init(self, *arguments)
         setattr(self, attribute, math.inf)
 
-    return lambda: patch.object(JointAdmission, "__init__", __init__)
+    return lambda: patch.object(JointAdmission, "__init__", careless)
 
 
 def _plans_by(change: Callable[[JointStop, StopPlan], StopPlan]) -> Hole:
@@ -102,31 +108,36 @@ def _gradient_flipped() -> Iterator[None]:
 def _straight_only() -> Iterator[None]:
     init = Anchoring.__init__
 
-    def __init__(self: Anchoring, *arguments: Any) -> None:
+    def careless(self: Anchoring, *arguments: Any) -> None:
         init(self, *arguments)
         self.levers = np.zeros_like(self.levers)
 
-    with patch.object(Anchoring, "__init__", __init__):
+    with patch.object(Anchoring, "__init__", careless):
         yield
 
 
 @contextmanager
 def _sees_only_the_next_pose() -> Iterator[None]:
-    def _way(_: tuple[Reference, ...], to: tuple[Reference, ...]) -> Extents:
-        q = np.array([[at.q for at in to]])
-        return Extents(q, np.zeros_like(q))
+    of, look = Choice.of, Choice.look
 
-    def _stop(last: tuple[Reference, ...]) -> Extents:
-        return _way(last, last)
+    def flat(references: References) -> References:
+        return tuple(msgspec.structs.replace(at, q_low=at.q, q_high=at.q) for at in references)
 
-    with patch.multiple(choice_file, _way=_way, _stop=_stop):
+    def short_of(self: Choice, last: References, wish: References) -> References:
+        return of(self, flat(last), flat(wish))
+
+    def short_look(self: Choice, last: References) -> None:
+        look(self, flat(last))
+
+    with patch.multiple(Choice, of=short_of, look=short_look):
         yield
 
 
 HOLES: dict[str, Hole] = {
     "finite check removed": _trusts_every_number,
-    "position check removed": _blind_to(Limit.POSITION),
-    "velocity check removed": _blind_to(Limit.VELOCITY),
+    "velocity check removed": _blind_to_velocity,
+    "velocity of the stop unseen": _stop_blind_to(Limit.VELOCITY),
+    "position of the stop unseen": _stop_blind_to(Limit.POSITION),
     "acceleration check removed": _unlimited("_a_max"),
     "jerk check removed": _unlimited("_h"),
     "sign of the stop flipped": _plans_by(_wrong_way),

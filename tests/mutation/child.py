@@ -1,4 +1,4 @@
-"""One mutant, judged in a forked child: the file under test comes changed from memory, never disk."""
+"""One mutant, judged in a forked child: the changed file comes from memory, never from disk."""
 
 import ast
 import importlib.abc

@@ -89,7 +89,7 @@ def enumerations(paths: Sequence[Path]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in paths:
         for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.ClassDef) and any("Enum" in ast.unparse(b) or "IntFlag" in ast.unparse(b) for b in node.bases):
+            if isinstance(node, ast.ClassDef) and _is_enum(node):
                 found[node.name] = [
                     target.id
                     for item in node.body
@@ -98,6 +98,10 @@ def enumerations(paths: Sequence[Path]) -> dict[str, list[str]]:
                     if isinstance(target, ast.Name)
                 ]
     return found
+
+
+def _is_enum(node: ast.ClassDef) -> bool:
+    return any(ast.unparse(base).endswith(("Enum", "Flag")) for base in node.bases)
 
 
 def mutants(path: str, source: str, enums: Enumerations) -> tuple[ast.Module, list[Mutant]]:
@@ -144,8 +148,9 @@ def _sites(parent: ast.AST, scope: str) -> Iterator[_Site]:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 inner = node.name if scope == "module" else f"{scope}.{node.name}"
             line = getattr(node, "lineno", 0)
+            place = index if isinstance(value, list) else None
             if line:
-                yield _Site(node, parent, field, index if isinstance(value, list) else None, scope, line)
+                yield _Site(node, parent, field, place, scope, line)
             yield from _sites(node, inner)
 
 

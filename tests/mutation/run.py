@@ -4,8 +4,9 @@
 
 Every mutant of `targets.TARGETS` meets its tests in a forked child. It counts as killed when a
 test fails by assertion; a crash (any other exception) and a time-out are counted apart. Exits
-with 1 when a file falls below the share that is asked for, when a survivor has no reason in
-survivors.yaml, or when a reason there fits no survivor any more.
+with 1 when all files together kill less than the share that is asked for, or one file does, the
+mutants that survivors.yaml explains as equivalent left out; when a survivor has no reason there,
+or a reason no survivor.
 """
 
 import argparse
@@ -85,7 +86,8 @@ def _judge_file(path: str, ask: argparse.Namespace) -> list[Judged]:
     if ask.sample is not None and ask.sample < len(found):
         chosen = sorted(random.Random(ask.seed).sample(chosen, ask.sample))
     pool = Pool(path, TARGETS[path], enums, jobs=ask.jobs)
-    print(f"{path}: {len(chosen)} of {len(found)} mutants, tests take {pool.seconds:.1f} s", flush=True)
+    said = f"{path}: {len(chosen)} of {len(found)} mutants, tests take {pool.seconds:.1f} s"
+    print(said, flush=True)
     verdicts = pool.judge(chosen)
     return [_named(found[index], verdicts[index]) for index in chosen]
 
@@ -96,7 +98,10 @@ def _named(mutant: Mutant, verdict: Verdict) -> Judged:
 
 
 def _report(judged: Sequence[Judged]) -> None:
-    print(f"\n{'file':34} {'mutants':>8} {'assertion':>9} {'crash':>6} {'timeout':>8} {'alive':>6}  share")
+    print(
+        f"\n{'file':34} {'mutants':>8} {'assertion':>9} {'crash':>6} {'timeout':>8} "
+        f"{'alive':>6}  share"
+    )
     for path in [*dict.fromkeys(row.path for row in judged), "all"]:
         rows = [row for row in judged if path in (row.path, "all")]
         count = Counter(row.verdict.outcome for row in rows)
@@ -121,13 +126,19 @@ def _complaints(judged: Sequence[Judged], *, complete: bool) -> list[str]:
         if key not in explained
     ]
     judged_keys = {row.key for row in judged}
-    for key in explained:
-        if key not in alive and (key in judged_keys or complete):
-            found.append(f"survivors.yaml explains what does not survive: {' | '.join(key)}")
+    found.extend(
+        f"survivors.yaml explains what does not survive: {' | '.join(key)}"
+        for key in explained
+        if key not in alive and (key in judged_keys or complete)
+    )
+    # an equivalent mutant is no program that a test could tell from the right one
+    same = {key for key, reason in explained.items() if reason.startswith("equivalent")}
     for path in dict.fromkeys(row.path for row in judged):
-        share = _share([row for row in judged if row.path == path])
-        if complete and not (share >= SHARE_MIN):
-            found.append(f"{path}: {share:.1%} killed by assertion; at least {SHARE_MIN:.0%}")
+        rows = [row for row in judged if row.path == path and row.key not in same]
+        if complete and not (_share(rows) >= SHARE_MIN):
+            found.append(f"{path}: {_share(rows):.1%} by assertion; at least {SHARE_MIN:.0%}")
+    if complete and not (_share(judged) >= SHARE_MIN):
+        found.append(f"all: {_share(judged):.1%} by assertion; at least {SHARE_MIN:.0%}")
     for line in found:
         print(line)
     return found

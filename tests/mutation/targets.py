@@ -7,8 +7,14 @@ ENUMERATIONS = ("runtime/faults.py", "runtime/messages.py")
 
 _TESTS = "tests/runtime/"
 _ENVELOPE = (
+    f"{_TESTS}test_envelope_edges.py",
     f"{_TESTS}test_envelope.py",
     f"{_TESTS}test_envelope_invariants.py",
+    f"{_TESTS}test_outside_start.py",
+)
+_GEOMETRY = (
+    f"{_TESTS}test_envelope_geometry_bounds.py",
+    f"{_TESTS}test_envelope_geometry.py",
 )
 
 TARGETS: dict[str, tuple[str, ...]] = {
@@ -16,12 +22,22 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "runtime/faults.py": (f"{_TESTS}test_faults.py",),
     "runtime/fault_tracker.py": (f"{_TESTS}test_fault_tracker.py",),
     "runtime/fallback.py": (f"{_TESTS}test_fallback.py",),
-    "runtime/monitors.py": (f"{_TESTS}test_monitors.py",),
-    "runtime/envelope/certificate.py": (f"{_TESTS}test_envelope.py",),
-    "runtime/envelope/stop.py": (f"{_TESTS}test_envelope_stop.py", *_ENVELOPE),
+    "runtime/monitors.py": (f"{_TESTS}test_monitors.py", f"{_TESTS}test_monitor_edges.py"),
+    "runtime/plausibility.py": (f"{_TESTS}test_plausibility.py",),
+    "runtime/envelope/certificate.py": _ENVELOPE[:2],
+    "runtime/envelope/stop.py": (f"{_TESTS}test_envelope_stop.py", *_ENVELOPE[:2]),
     "runtime/envelope/joint.py": _ENVELOPE,
-    "runtime/envelope/envelope.py": _ENVELOPE,
-    "runtime/envelope/guards.py": (f"{_TESTS}test_envelope_guards.py",),
+    "runtime/envelope/envelope.py": (*_ENVELOPE, *_GEOMETRY),
+    "runtime/envelope/guards.py": (
+        f"{_TESTS}test_envelope_guards.py",
+        f"{_TESTS}test_monitor_edges.py",
+    ),
+    "runtime/envelope/anchors.py": _GEOMETRY,
+    "runtime/envelope/barriers.py": _GEOMETRY,
+    "runtime/envelope/bodies.py": _GEOMETRY,
+    "runtime/envelope/choice.py": _GEOMETRY,
+    "runtime/envelope/distance.py": _GEOMETRY,
+    "runtime/envelope/geometry.py": _GEOMETRY,
 }
 
 

@@ -123,7 +123,9 @@ class Judge:
         }
 
     def distances(self, q: list[float]) -> dict[str, float]:
-        found = self._oracle.to_volumes(q) | self._oracle.between(q, self._pairs)
+        found = self._oracle.to_volumes(q, self._names)
+        if self._pairs:
+            found |= self._oracle.between(q, self._pairs)
         tool = self._oracle.robot.site(self._which.site, q)
         box = self._which.workspace
         for axis, letter in enumerate("xyz"):

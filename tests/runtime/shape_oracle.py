@@ -202,16 +202,17 @@ class Oracle:
             for shape in link.shapes
         ]
 
-    def to_volumes(self, q: Iterable[float]) -> dict[str, float]:
-        """Return distances in m by `shape | keep-out volume`."""
+    def to_volumes(self, q: Iterable[float], names: set[str]) -> dict[str, float]:
+        """Return distances in m by `shape | keep-out volume`, of those in `names`."""
         frames = self.robot.frames(q)
         found = {}
         for index, shape, points, radius in self._points:
             place, turn = frames[index]
             at = place + points @ turn.T
             for volume in self.volumes:
-                gap = float(distance_to_volume(at, volume).min()) - radius
-                found[f"{shape.name} | keep-out {volume.name}"] = gap
+                name = f"{shape.name} | keep-out {volume.name}"
+                if name in names:
+                    found[name] = float(distance_to_volume(at, volume).min()) - radius
         return found
 
     def between(self, q: Iterable[float], pairs: set[tuple[str, str]]) -> dict[str, float]:

@@ -136,16 +136,16 @@ def test_slopes_are_the_derivatives_of_the_bounds(monkeypatch: pytest.MonkeyPatc
 # -- planted holes: what the soundness test above is worth -------------------------------------
 
 
-def flipped(self: Bounds, boxes: Extents) -> Array:
-    anchors, joints = self._anchors, boxes.middle.shape[1]
-    sides = anchors.sides * np.repeat([-1.0, 1.0], joints)
-    least: Array = sides @ np.concatenate(boxes, axis=1).T + anchors.offset[:, :, None]
+def flipped(self: Bounds, columns: Array) -> Array:
+    sides = self._anchors.sides * np.repeat([-1.0, 1.0], len(columns) // 2)
+    least: Array = sides @ columns + self._anchors.offset[:, :, None]
     return least
 
 
-def no_width(self: Bounds, boxes: Extents) -> Array:
-    slope = self._anchors.sides[:, :, : boxes.middle.shape[1]]
-    least: Array = slope @ boxes.middle.T + self._anchors.offset[:, :, None]
+def no_width(self: Bounds, columns: Array) -> Array:
+    joints = len(columns) // 2
+    slope = self._anchors.sides[:, :, :joints]
+    least: Array = slope @ columns[:joints] + self._anchors.offset[:, :, None]
     return least
 
 

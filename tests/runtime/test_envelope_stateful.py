@@ -13,7 +13,14 @@ import msgspec
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from runtime.envelope.envelope import Envelope, EnvelopeState
 from runtime.messages import Limit
@@ -201,12 +208,11 @@ class AnythingAsked(RuleBasedStateMachine):
         verdict = check(np.array(sent), self.dt_s, self.rows, tolerance=TOLERANCE)
         assert [v for v in verdict.violations if v.tick >= context] == []
 
-    def check_invariants(self, *args: object, **kwargs: object) -> None:
+    @invariant()
+    def nothing_was_or_will_be_broken(self) -> None:
         """After every rule: judge what was sent, and the stop from here."""
-        super().check_invariants(*args, **kwargs)
-        if hasattr(self, "sent"):
-            self.judge()
-            self.stop_of_a_twin()
+        self.judge()
+        self.stop_of_a_twin()
 
 
 def at_share(row: JointInvariants, share: float) -> float:

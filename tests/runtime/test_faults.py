@@ -101,6 +101,19 @@ def test_every_row_can_be_read_aloud_and_makes_sense(row: Row) -> None:
         assert row.clear >= Clear.ON_REARM, "a stop is latched"
 
 
+def test_every_field_can_be_tightened_up_to_its_last_value() -> None:
+    row = accepted(
+        {
+            "TORQUE_GUARD": {
+                "response": "STOP", "clear": "NEVER", "debounce_ticks": 1, "dwell_s": 3600,
+            }
+        }
+    )[Fault.TORQUE_GUARD]  # fmt: skip
+    assert (row.response, row.clear) == (Response.STOP, Clear.NEVER)
+    assert (row.debounce_ticks, row.dwell_s) == (1, 3600.0)
+    assert type(row.dwell_s) is float
+
+
 @given(name=NAMES, change=CHANGE)
 def test_a_change_is_stricter_or_refused(name: str, change: tuple[str, object]) -> None:
     key, value = change
@@ -136,19 +149,6 @@ def test_a_row_as_it_stands_is_no_loosening(name: str) -> None:
         "dwell_s": row.dwell_s,
     }
     assert accepted({name: same}) == ROWS
-
-
-def test_every_field_can_be_tightened_up_to_its_last_value() -> None:
-    row = accepted(
-        {
-            "TORQUE_GUARD": {
-                "response": "STOP", "clear": "NEVER", "debounce_ticks": 1, "dwell_s": 3600,
-            }
-        }
-    )[Fault.TORQUE_GUARD]  # fmt: skip
-    assert (row.response, row.clear) == (Response.STOP, Clear.NEVER)
-    assert (row.debounce_ticks, row.dwell_s) == (1, 3600.0)
-    assert type(row.dwell_s) is float
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,8 @@ def good(*, running: bool) -> ModeFacts:
 def test_every_mode_response_and_request_has_its_expected_mode(
     flags: tuple[bool, bool, bool, bool], stage: Mode
 ) -> None:
-    facts = ModeFacts(*flags, stage)
+    preflight_ok, at_rest, can_start, running = flags
+    facts = ModeFacts(preflight_ok, at_rest, can_start, running, stage)
     table = expected_table(facts)
     assert len(table) == len(Mode) * len(Request)
     for mode, response, request in EVERYTHING:
@@ -139,7 +140,7 @@ STILL_MOVES = "the robot still moves; ask for STOP, or wait until it is at rest"
 NO_PREFLIGHT = "preflight has not passed: an observation is missing"
 NO_PLACE = "no reference may begin at the measured pose"
 FAULT = "a fault asks for HOLD; end its cause, then REARM"
-# mode, request, flags (preflight_ok, at_rest, can_start), why
+# the flags are: preflight passed, at rest, can start
 REFUSALS = [
     ("DISARMED", "ARM", (1, 1, 1), "allowed in READY"),
     ("DISARMED", "DISARM", (1, 1, 1), "allowed in READY, HOMING, HOLD, STOPPED"),
@@ -168,7 +169,7 @@ def test_a_refusal_says_what_is_missing(
 
 
 def all_facts() -> list[ModeFacts]:
-    return [ModeFacts(*flags, Mode.BASE) for flags in FLAGS]
+    return [ModeFacts(a, b, c, d, Mode.BASE) for a, b, c, d in FLAGS]
 
 
 def test_only_an_arm_request_at_rest_makes_the_robot_follow_commands() -> None:

@@ -217,9 +217,12 @@ def test_another_config_says_what_it_would_command_differently_and_why(
     result = replay_record(honest.record, "config", other)
     assert result.ticks == len(honest.record)
     first = result.commanded[0]
-    assert "mode HOLD instead of HOMING" in first.why
-    assert "WORKSPACE_GUARD acts" in first.why
-    index = int(np.flatnonzero(honest.record.scalar("tick") == first.first_tick)[0])
+    # the command keeps out of the new wall before the arm that was measured reaches it
+    assert "limited by GEOMETRY" in first.why
+    assert "WORKSPACE_GUARD" not in first.why
+    guarded = next(part for part in result.commanded if "WORKSPACE_GUARD acts" in part.why)
+    assert "mode HOLD instead of HOMING" in guarded.why
+    index = int(np.flatnonzero(honest.record.scalar("tick") == guarded.first_tick)[0])
     height_m = honest.record.column("tool_position_in_base_m")[:, 2]
     assert height_m[index] < 0.2 <= height_m[:index].min()
 

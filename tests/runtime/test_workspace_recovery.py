@@ -30,7 +30,8 @@ def held(record: TickRecord) -> bool:
 def test_it_is_held_until_re_armed_then_homes_and_is_guarded_again() -> None:
     rig = Rig(deployment=outside_at_start())
     record = rig.until(held)
-    assert faults(record) == {"WORKSPACE_GUARD"}
+    # the envelope may have kept the way home from leading further out first
+    assert faults(record) - {"ENVELOPE_LIMITED"} == {"WORKSPACE_GUARD"}
     outside = float(record.guard_margin[WORKSPACE])
     assert outside < 0.0
     record = rig.run(1000)

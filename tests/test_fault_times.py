@@ -1,0 +1,22 @@
+"""A short run of tests/benchmarks/fault_times.py: every fault once, and its promise kept."""
+
+import pytest
+
+from runtime.faults import ROWS, Fault
+from tests.benchmarks.fault_evidence import EVIDENCE
+from tests.benchmarks.fault_times import Bench, measured
+
+# each takes the place of the trajectory generator, so they cannot share a loop
+ALONE = (Fault.ENVELOPE_LIMITED, Fault.TICK_RAISED)
+TOGETHER = tuple(fault for fault in Fault if fault not in ALONE)
+
+
+def test_every_fault_has_evidence_of_its_own() -> None:
+    assert set(EVIDENCE) == set(Fault)
+
+
+@pytest.mark.parametrize("faults", [TOGETHER, ALONE[:1], ALONE[1:]], ids=["most", *map(str, ALONE)])
+def test_the_safe_action_comes_within_debounce_and_a_tick(faults: tuple[Fault, ...]) -> None:
+    bench = Bench(faults, seed=2)
+    times = [measured(bench, ROWS[fault], 1) for fault in faults]
+    assert [t for t in times if max(t.ticks) > t.allowed] == []
