@@ -111,9 +111,10 @@ class Bounds:
         straight = both[:, :, :joints] + both[:, :, joints:]
         away, line = self._away(ends), self._linear(columns)
         bent, before, after = self._bend(away) + spent_m, away[0], away[1]
-        top = np.maximum(before, after)
-        steepest = self._levers * (top @ self._deeper) + (self._levers * top) @ self._deeper.T
-        cost = np.maximum(after - before, 0.0) * steepest
+        # dquad/dD_k is at most L_k times the sum of D: further out levers are shorter
+        cost = np.maximum(after - before, 0.0)
+        cost *= self._levers
+        cost *= np.add.reduce(np.maximum(before, after), axis=1, keepdims=True)
         wish = np.minimum(line[0, :, 1], line[1, :, 1]) - bent[1]
         return Gains(straight, cost, line[:, :, 0] - bent[0], wish)
 

@@ -93,9 +93,10 @@ class Choice:
         geometry = self._geometry
         near, between = geometry.close(tight), geometry.between(_travel(last, wish))
         gains = near.gains(ends, between)
-        spared = gains.straight.sum(axis=2) >= np.minimum(_SPARE_M - gains.stop, -_NOTHING_M)
-        if (gains.wish >= 0.0).all() and spared.all():
-            return wish, gains.wish
+        if gains.wish.min() >= 0.0:
+            spent = np.add.reduce(gains.straight, axis=2)
+            if (spent >= np.minimum(_SPARE_M - gains.stop, -_NOTHING_M)).all():
+                return wish, gains.wish
         if tight.size > _BARRIERS:
             gains = gains.take(np.argpartition(gains.wish, _BARRIERS)[:_BARRIERS])
         away = [to.a - at.stop_a for at, to in zip(last, wish, strict=True)]
@@ -133,6 +134,7 @@ class _Program:
         self._low, self._high = np.zeros(size), np.full(size, 1e30)
         self._high[:joints] = 1.0
         self._sense = np.zeros(size, dtype=np.int32)
+        self._rows = np.zeros((4 * _BARRIERS, joints))
 
     def shares(self, away: list[float], gains: Gains) -> list[float]:
         """Return the shares in [0, 1] that minimise the sum of (away (1 - s))^2, such that going
@@ -142,20 +144,24 @@ class _Program:
         Solved from a cold start: a warm one is memory that no keyframe holds. Zeros, which are
         always allowed, if the solver finds nothing in its bounded number of iterations.
         """
-        joints = self._joints
+        joints, half = self._joints, gains.stop.size
+        size = joints + 2 * half
         longest = max(map(abs, away)) + _TINY
         self._diagonal[:] = [max((by / longest) ** 2, _WEIGHT_MIN) for by in away]
-        rows = np.concatenate([gains.straight, gains.straight - gains.cost]).reshape(-1, joints)
-        least = np.concatenate([_SPARE_M - gains.stop, -gains.stop]).reshape(-1)
-        least = np.minimum(least, -_NOTHING_M)
+        rows, low = self._rows[: 2 * half], self._low[joints:size]
+        rows[:half] = gains.straight.reshape(half, joints)
+        np.subtract(gains.straight, gains.cost, out=rows[half:].reshape(gains.straight.shape))
+        np.negative(gains.stop.reshape(half), out=low[half:])
+        np.add(low[half:], _SPARE_M, out=low[:half])
+        np.minimum(low, -_NOTHING_M, out=low)
         # tolerances are absolute: rows and bounds are scaled alike
-        length = np.sqrt(np.einsum("kj,kj->k", rows, rows)) + _TINY
-        size = joints + len(length)
-        self._low[joints:size] = least / length
+        scale = 1.0 / (np.sqrt(np.einsum("kj,kj->k", rows, rows)) + _TINY)
+        rows *= scale[:, None]
+        low *= scale
         shares, _, flag, _ = daqp.solve(
             self._cost,
             -self._diagonal,
-            rows / length[:, None],
+            rows,
             self._high[:size],
             self._low[:size],
             self._sense[:size],

@@ -35,7 +35,7 @@ from runtime.robot_spec import JointLimits
 _WOBBLE_M = 1e-4
 
 _ROUNDS_COLD = 8
-_ROUNDS_WARM = 2
+_ROUNDS_WARM = 1
 # anchors renewed in one tick at most, the worst first; the cost of a tick follows
 _RENEWED = 64
 # an anchor is renewed when its age costs more than this, and more than this share of the room or

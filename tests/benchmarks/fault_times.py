@@ -58,7 +58,10 @@ def swaying(record: TickRecord) -> Floats:
 
 
 class Bench:
-    """A loop with injectors in it, all off; at most one of those that damage the trajectory."""
+    """A loop with injectors in it, all off.
+
+    At most one of them may damage the trajectory, and one the pacing: they take a part's place.
+    """
 
     def __init__(self, faults: Sequence[Fault], seed: int) -> None:
         self.faults = faults

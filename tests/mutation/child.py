@@ -30,7 +30,8 @@ hypothesis.settings.register_profile(
 
 _ARGUMENTS = (
     "-q", "--no-header", "--tb=no", "--hypothesis-profile=mutation",
-    "--assert=plain", "-p", "no:cacheprovider", "-o", "timeout=0",
+    "--assert=plain", "--continue-on-collection-errors", "-p", "no:cacheprovider",
+    "-o", "timeout=0",
 )  # fmt: skip
 
 

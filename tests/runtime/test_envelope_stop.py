@@ -157,3 +157,54 @@ def test_a_limit_that_is_none_or_drowns_in_rounding(key: str, value: float) -> N
     bad = limits(10.0, 1000.0, reach=1e5).model_copy(update={key: value})
     with pytest.raises(ValueError, match=f"joint j: {key} is"):
         JointStop(bad, 0.002)
+
+
+@pytest.mark.parametrize("a_max", [3.5, 7.0])
+def test_the_closed_form_on_a_grid(a_max: float) -> None:
+    """Every eighth of a unit of speed and of acceleration, where steps begin and turns happen."""
+    for alpha in (step / 8 for step in range(-int(8 * a_max), int(8 * a_max) + 1)):
+        for w in (step / 8 for step in range(120)):
+            compare(w, alpha, a_max, 0.002, 5000.0)
+
+
+def test_the_length_has_its_margin() -> None:
+    stop = JointStop(limits(20.0, 1000.0), 0.002)
+    h = stop.jerk_step_rad_s2
+    # from 6 units of speed: 3 + 1 + 0
+    plan = stop.plan(0.0, 6.0 * h * 0.002, -2.0 * h)
+    assert plan.q_high / (h * 0.002**2) == pytest.approx(4.0 * (1.0 + 1e-9), rel=1e-12)
+    # braking too hard at 3.5 units of speed, it goes on by half a unit before it comes back
+    on = stop.plan(0.0, 3.5 * h * 0.002, -4.0 * h)
+    assert on.q_high / (h * 0.002**2) == pytest.approx(0.5 * (1.0 + 1e-9), rel=1e-12)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-8.0, 1.0), (-1.0, 8.0), (2.0, 8.0), (-8.0, -2.0)])
+def test_the_limits_kept_are_those_given_less_the_rounding(low: float, high: float) -> None:
+    """A k-th difference of positions that are rounded to ulp/2 is off by 2^k ulp/2 at most, and as
+    much again comes from computing and checking it."""
+    given_limits = limits(10.0, 1000.0, v_max=2.0).model_copy(
+        update={"position_min_rad": low, "position_max_rad": high}
+    )
+    stop, ulp, dt_s = JointStop(given_limits, 0.002), math.ulp(8.0), 0.002
+    kept = (
+        (2.0, stop.velocity_max_rad_s, 2 * ulp / dt_s),
+        (10.0, stop.acceleration_max_rad_s2, 4 * ulp / dt_s**2),
+        (1000.0 * dt_s, stop.jerk_step_rad_s2, 8 * ulp / dt_s**2),
+    )
+    for limit, inside, rounding in kept:
+        assert limit - inside == pytest.approx(limit * 1e-12 + rounding, rel=1e-2)
+    assert stop.v_zero_rad_s == pytest.approx(2e-15, rel=1e-6)
+    assert (stop.position_min_rad, stop.position_max_rad) == (low, high)
+
+
+@pytest.mark.parametrize(("times", "refused"), [(99.0, True), (30.0, True), (102.0, False)])
+def test_a_limit_must_be_a_hundred_times_the_rounding(times: float, refused: bool) -> None:
+    rounding = 2 * math.ulp(1e6) / 0.002
+    few = limits(10.0, 1e6, reach=1e6, v_max=times * rounding).model_copy(
+        update={"acceleration_max_rad_s2": 1e5, "jerk_max_rad_s3": 1e9}
+    )
+    if not refused:
+        assert JointStop(few, 0.002).velocity_max_rad_s > 0.98 * times * rounding
+        return
+    with pytest.raises(ValueError, match=f"finite and above {100 * rounding:.3g}, or"):
+        JointStop(few, 0.002)
