@@ -293,7 +293,7 @@ def _sentence(detail: Any) -> str:
         return f"{key}: unknown key; check the spelling"
     if kind == "union_tag_invalid":
         return f"{key}: {detail['ctx']['tag']!r} is no shape; allowed: {', '.join(SHAPES)}"
-    value, message = detail["input"], detail["msg"].removeprefix("Value error, ")
+    value, message = detail["input"], str(detail["msg"]).removeprefix("Value error, ")
     said = isinstance(value, dict) or message.startswith(repr(value))
     where = f"{key}: " if key else ""
     return where + message + ("" if said else f" (it is {value!r})")

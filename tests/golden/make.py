@@ -47,6 +47,7 @@ CHANGES: dict[str, object] = {
         {"name": "force", "size": 3, "max_age_s": 0.06},
         {"name": "task", "size": 4, "max_age_s": 0.2},
     ],
+    "geometry.self_collision": False,  # many barriers make large keyframes
     "guards.tool_speed_m_s": 0.42,
     "episode.retract_to_m": 0.145,
     "episode.settle_s": 0.02,
