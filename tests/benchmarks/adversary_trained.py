@@ -28,7 +28,9 @@ SIZE = 1 + 3 * JOINTS + 1 + 1 + 3 + 3 + 3
 _POPULATION = 12
 _ELITE = 3
 _KEEP = 0.2
-_FLOOR = 0.05
+# added to the spread after a population, less and less: few bouts would else settle too early
+_FRESH = 0.3
+_FADES = 0.7
 _SPREAD = 1.0
 # far swings from the first: a speed limit is not reached in short ones
 _FAR = 2.0
@@ -99,6 +101,7 @@ class Trainer:
         self._rng = rng
         self._mean, self._spread = np.zeros(SIZE), np.full(SIZE, _SPREAD)
         self._mean[1 + 2 * JOINTS : 1 + 3 * JOINTS] = _FAR
+        self._fresh = _FRESH
         self._tried: list[tuple[float, Floats]] = []
         self._asked = np.zeros(SIZE)
         self.best: Floats | None = None
@@ -119,6 +122,8 @@ class Trainer:
         self._tried.sort(key=lambda pair: -pair[0])
         elite = np.array([values for _, values in self._tried[:_ELITE]])
         self._mean = _KEEP * self._mean + (1.0 - _KEEP) * elite.mean(axis=0)
-        self._spread = _KEEP * self._spread + (1.0 - _KEEP) * elite.std(axis=0) + _FLOOR
+        self._spread = _KEEP * self._spread + (1.0 - _KEEP) * elite.std(axis=0)
+        self._spread += self._fresh
+        self._fresh *= _FADES
         # the best of all stays in the race
         self._tried = [] if self.best is None else [(self.best_reward, self.best)]

@@ -8,9 +8,8 @@ ENUMERATIONS = ("runtime/faults.py", "runtime/messages.py")
 _TESTS = "tests/runtime/"
 _ENVELOPE = (
     f"{_TESTS}test_envelope_edges.py",
+    f"{_TESTS}test_envelope_joint.py",
     f"{_TESTS}test_envelope.py",
-    f"{_TESTS}test_envelope_invariants.py",
-    f"{_TESTS}test_outside_start.py",
 )
 _GEOMETRY = (
     f"{_TESTS}test_envelope_geometry_bounds.py",
@@ -24,9 +23,9 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "runtime/fallback.py": (f"{_TESTS}test_fallback.py",),
     "runtime/monitors.py": (f"{_TESTS}test_monitors.py", f"{_TESTS}test_monitor_edges.py"),
     "runtime/plausibility.py": (f"{_TESTS}test_plausibility.py",),
-    "runtime/envelope/certificate.py": _ENVELOPE[:2],
-    "runtime/envelope/stop.py": (f"{_TESTS}test_envelope_stop.py", *_ENVELOPE[:2]),
-    "runtime/envelope/joint.py": _ENVELOPE,
+    "runtime/envelope/certificate.py": _ENVELOPE,
+    "runtime/envelope/stop.py": (f"{_TESTS}test_envelope_stop.py", *_ENVELOPE),
+    "runtime/envelope/joint.py": (*_ENVELOPE, f"{_TESTS}test_envelope_invariants.py"),
     "runtime/envelope/envelope.py": (*_ENVELOPE, *_GEOMETRY),
     "runtime/envelope/guards.py": (
         f"{_TESTS}test_envelope_guards.py",

