@@ -1,4 +1,22 @@
-"""The envelope: nothing reaches a motor but a command that this file certified."""
+"""The envelope: nothing reaches a motor but a command that this file certified.
+
+Why it can always stop. Claim: after every certificate there is a stop of all joints together that
+begins at the command just certified, ends at rest, and keeps every invariant in each tick of it:
+finite, position, velocity, acceleration, jerk (stop.py, joint.py) and geometry (geometry.py).
+
+- `rest_at`: the stop is to stay, and the pose was judged by itself.
+- `admit`: what is certified is either a command whose own stop was judged, joint by joint in closed
+  form and then all joints over one box of poses; or, if nothing else passes, the next step of the
+  stop kept before. What remains of a stop is a stop, and was judged with it.
+- `brake`, `emergency`: that next step, again.
+
+So by induction no state that the reference can reach lacks a stop, whatever is asked.
+
+What is assumed. The period is the nominal one: a skipped deadline delays the rest of the curve, it
+does not change its shape. Latency delays it likewise. Nothing is assumed of the robot: that it is
+where the reference is lies outside the claim. The distance between the two is covered by the
+tracking margin of the robot spec (joints) and `geometry.margin_m` (space), and watched by guards.
+"""
 
 import math
 from collections.abc import Iterable

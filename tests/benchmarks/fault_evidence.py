@@ -13,7 +13,7 @@ import numpy as np
 
 from runtime.faults import Fault, Response
 from runtime.layout import Floats
-from runtime.messages import GUARDS, Mode, Request, SignalKind, TickRecord
+from runtime.messages import GUARDS, Mode, Phase, Request, SignalKind, TickRecord
 from runtime.robot_spec import JointLimits
 
 MS = 1_000_000
@@ -27,6 +27,9 @@ SERVO_HZ = 500
 WALL_STEP_NS = 50 * MS
 # far more than the fastest joint goes in a few ticks
 JUMP_RAD = 0.2
+# above what the committed base's contract allows any joint when it takes over
+START_SPEED_RAD_S = 0.105
+ACTING = (Mode.BASE, Mode.SHADOW, Mode.ADAPTIVE)
 
 
 @dataclass
@@ -37,6 +40,8 @@ class Before:
     dropped: int = 0
     wall_ns: int = 0
     q: Floats | None = None
+    # when the policy took over; None while it does not act
+    acting_since_ns: int | None = None
     missed: deque[int] = field(default_factory=lambda: deque(maxlen=SERVO_HZ))
 
     def look(self, record: TickRecord) -> None:
@@ -45,6 +50,10 @@ class Before:
         self.sequence = record.group_sequence.tolist()
         self.dropped = int(record.records_dropped[0])
         self.wall_ns = int(record.wall_offset_ns[0])
+        if record.mode[0] not in ACTING or record.phase[0] != Phase.RUNNING:
+            self.acting_since_ns = None
+        elif self.acting_since_ns is None:
+            self.acting_since_ns = int(record.now_ns[0])
         if not _jumped(record, self):
             self.q = record.q.copy()
 
@@ -74,7 +83,14 @@ def _not_finite(record: TickRecord, before: Before) -> bool:
 
 def _begins_moving(record: TickRecord, before: Before) -> bool:
     begins = SignalKind.EPISODE_BEGIN in record.signal_kind.tolist()
-    return begins and bool(np.abs(record.dq).max() > 0.05)
+    return begins and bool(np.abs(record.dq).max() > START_SPEED_RAD_S)
+
+
+def _base_stale(record: TickRecord, before: Before) -> bool:
+    since_ns = before.acting_since_ns
+    if since_ns is None:
+        return False
+    return int(record.now_ns[0]) - max(since_ns, int(record.base_observed_ns[0])) > BASE_AGE_NS
 
 
 def _late(record: TickRecord, before: Before) -> bool:
@@ -96,7 +112,7 @@ EVIDENCE: dict[Fault, Evidence] = {
     Fault.OBSERVATION_IMPLAUSIBLE: _jumped,
     Fault.OBSERVATION_UNFAMILIAR: lambda r, _: bool(r.base_unfamiliarity[0] > UNFAMILIAR),
     Fault.BASE_NOT_FINITE: lambda r, _: not np.isfinite(r.base_action).all(),
-    Fault.BASE_STALE: lambda r, _: int(r.now_ns[0] - r.base_observed_ns[0]) > BASE_AGE_NS,
+    Fault.BASE_STALE: _base_stale,
     Fault.BASE_FAILED: lambda r, _: bool(r.base_failed[0]),
     Fault.RESIDUAL_NOT_FINITE: lambda r, _: not np.isfinite(r.residual_action).all(),
     Fault.INFERENCE_SLOW: lambda r, _: int(r.base_inference_ns[0]) > INFERENCE_NS,

@@ -118,12 +118,15 @@ class Bench:
 
     def _prepare(self, fault: Fault) -> None:
         """Bring the arm to where the fault can happen, and there to a random moment."""
-        if fault is Fault.START_REFUSED:
-            self._recover(Mode.HOMING)
-            return
-        self._recover(Mode.BASE)
+        starts = fault is Fault.START_REFUSED
+        if starts:
+            # the simulation asks for a hand-over once, and later for a reset before
+            self._build()
+        self._recover(Mode.HOMING if starts else Mode.BASE)
         for _ in range(self.rng.randrange(PHASE_TICKS)):
             self.tick()
+        if starts:
+            return
         # the episode may have ended by itself
         self._recover(Mode.BASE)
 

@@ -12,6 +12,7 @@ _ENVELOPE = (
     f"{_TESTS}test_envelope.py",
 )
 _GEOMETRY = (
+    f"{_TESTS}test_envelope_shapes.py",
     f"{_TESTS}test_envelope_geometry_bounds.py",
     f"{_TESTS}test_envelope_geometry.py",
 )
@@ -22,7 +23,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "runtime/fault_tracker.py": (f"{_TESTS}test_fault_tracker.py",),
     "runtime/fallback.py": (f"{_TESTS}test_fallback.py",),
     "runtime/monitors.py": (f"{_TESTS}test_monitors.py", f"{_TESTS}test_monitor_edges.py"),
-    "runtime/plausibility.py": (f"{_TESTS}test_plausibility.py",),
+    "runtime/plausibility.py": (f"{_TESTS}test_monitor_edges.py", f"{_TESTS}test_plausibility.py"),
     "runtime/envelope/certificate.py": _ENVELOPE,
     "runtime/envelope/stop.py": (f"{_TESTS}test_envelope_stop.py", *_ENVELOPE),
     "runtime/envelope/joint.py": (*_ENVELOPE, f"{_TESTS}test_envelope_invariants.py"),

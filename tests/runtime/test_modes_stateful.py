@@ -56,6 +56,33 @@ class AnyDay(RuleBasedStateMachine):
         self.now_ns += wait_ms * MS
         self.tick(set(), facts, Request.NONE)
 
+    @rule(running=st.booleans(), stage=st.sampled_from(ACTING))
+    def a_good_day(self, running: bool, stage: Mode) -> None:
+        """Everything is well, and an operator brings the robot to work."""
+        facts = ModeFacts(True, True, True, running, stage)
+        for request in (Request.NONE, Request.REARM, Request.NONE, Request.ARM):
+            # longer than any dwell
+            self.now_ns += 1500 * MS
+            self.tick(set(), facts, request)
+            self.tick(set(), facts, Request.NONE)
+        assert not self.active
+        assert self.mode is (stage if running else Mode.HOMING)
+
+    @rule(fault=st.sampled_from(list(Fault)))
+    def at_work(self, fault: Fault) -> None:
+        """One fault, from work, as long as it takes to act."""
+        self.a_good_day(running=True, stage=Mode.ADAPTIVE)
+        facts = ModeFacts(True, False, True, True, Mode.ADAPTIVE)
+        for _ in range(ROWS[fault].debounce_ticks):
+            self.tick({fault}, facts, Request.NONE)
+        expected = {
+            Response.WARN: Mode.ADAPTIVE,
+            Response.DROP_RESIDUAL: Mode.BASE,
+            Response.HOLD: Mode.HOLD,
+            Response.STOP: Mode.STOPPED,
+        }
+        assert self.mode is expected[ROWS[fault].response]
+
     @rule()
     def keyframe(self) -> None:
         """Go on in another tracker, from plain data."""
@@ -81,6 +108,9 @@ class AnyDay(RuleBasedStateMachine):
         assert not went & seen, "no fault goes while its condition holds"
         assert rearm or not went & LATCHED, "no latched fault goes without a person"
         assert request is Request.REARM or not rearm
+        if rearm:
+            assert self.active & LATCHED <= seen, "a person's re-arm clears what is over"
+            assert before_mode is not Mode.STOPPED or (facts.at_rest and facts.preflight_ok)
         self.judge_mode(before_mode, request, refused, facts)
 
     def judge_mode(

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import pytest
 
 from runtime.config import BoxConfig, GuardsConfig
-from runtime.envelope.guards import Guards, Measured
+from runtime.envelope.guards import WORKSPACE, Guards, Measured
 from runtime.faults import Fault
 from runtime.messages import GroupSize, Sizes, TickInputs, new_inputs
 from runtime.monitors import WALL_STEP_NS, MonitorLimits, Monitors, MonitorState
-from runtime.plausibility import PlaceState
+from runtime.plausibility import PlaceState, Plausibility
 from runtime.robot_spec import JointSpec, RobotSpec, ToolSpec, TrackingMargin
 
 SIZES = Sizes(joints=2, action=2, setpoint=3, groups=(GroupSize("force", 3),))
@@ -201,6 +201,94 @@ def test_a_wrong_number_of_guards_or_groups_is_an_error() -> None:
         monitors.look(tick(0))
 
 
+@pytest.mark.parametrize("index", [i for i in range(GUARDS_COUNT) if i != WORKSPACE])
+def test_who_is_let_back_into_the_workspace_is_let_past_no_other_guard(index: int) -> None:
+    monitors = Monitors(SIZES, LIMITS)
+    monitors.let_back_in(-0.3)
+    margins = [0.5] * GUARDS_COUNT
+    margins[WORKSPACE] = -0.3
+    assert monitors.guards(margins) == 0
+    margins[index] = -1e-12
+    assert monitors.guards(margins).bit_count() == 1
+
+
+# -- plausibility -------------------------------------------------------------------------------
+
+# one joint from 0 to 1 rad, 1 rad/s: beyond by 0.2 rad, three times as fast, and 0.01 rad of error
+ONE = (Joint("a", 0.0, 1.0, 1.0),)
+
+
+def refusal(at: float, before: float, stamp_ns: int, received_ns: int) -> str:
+    """What is said of a place, the one before judged at 0 on both clocks."""
+    state = PlaceState(known=True)
+    return Plausibility(ONE).place_refusal([at], [before], stamp_ns, received_ns, state)
+
+
+@pytest.mark.parametrize(
+    ("at", "fits"),
+    [
+        (1.2, True),
+        (math.nextafter(1.2, 2.0), False),
+        (-0.2, True),
+        (math.nextafter(-0.2, -1.0), False),
+        (math.nan, False),
+    ],
+)
+def test_a_joint_gives_way_at_its_end_stop_by_so_much(at: float, fits: bool) -> None:
+    said = refusal(at, at, 0, 0)
+    assert (said == "") is fits
+    assert ("outside [-0.2000, 1.2000] rad" in said) is not fits
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize(("stamp_ms", "received_ms"), [(100, 0), (0, 100), (100, 100), (100, -9)])
+def test_a_joint_goes_three_times_its_speed_on_the_longer_clock(
+    side: float, stamp_ms: int, received_ms: int
+) -> None:
+    for far, fits in ((0.3099, True), (0.3101, False)):
+        said = refusal(0.5 + side * far, 0.5, stamp_ms * MS, received_ms * MS)
+        assert (said == "") is fits
+
+
+def test_in_no_time_it_goes_no_further_than_its_error() -> None:
+    """Nor in less than none: both clocks may have gone back."""
+    for clock_ns in (0, -1000 * MS):
+        assert refusal(0.01, 0.0, clock_ns, clock_ns) == ""
+        assert refusal(math.nextafter(0.01, 1.0), 0.0, clock_ns, clock_ns) != ""
+
+
+def test_a_place_out_of_range_is_named_for_its_range_and_not_for_its_jump() -> None:
+    state = PlaceState(known=True)
+    judge = Plausibility(ONE)
+    assert "is no place of it" in judge.place_refusal([9.0], [0.0], 5, 6, state)
+    assert state == PlaceState(known=True, refused=True, stamp_ns=5, received_ns=6)
+    assert judge.place_refusal([0.0], [0.0], 7, 8, state) == ""
+    assert state == PlaceState(known=True, refused=False, stamp_ns=7, received_ns=8)
+
+
+def test_nothing_is_known_of_a_place_that_was_never_measured() -> None:
+    assert PlaceState() == PlaceState(known=False, refused=False, stamp_ns=0, received_ns=0)
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_more_than_three_times_its_speed_is_no_motion(side: float) -> None:
+    assert Plausibility(ONE).speed_refusal([side * 3.0]) == ""
+    assert "more than 3.0000 rad/s" in Plausibility(ONE).speed_refusal(
+        [side * math.nextafter(3.0, 4.0)]
+    )
+    assert Plausibility(ONE).speed_refusal([math.nan]) != ""
+
+
+def test_a_wrong_number_of_measurements_is_an_error() -> None:
+    judge = Plausibility(ONE)
+    with pytest.raises(ValueError, match="zip"):
+        judge.speed_refusal([0.0, 0.0])
+    with pytest.raises(ValueError, match="zip"):
+        judge.place_refusal([0.0, 0.0], [0.0, 0.0], 0, 0, PlaceState())
+    with pytest.raises(ValueError, match="zip"):
+        judge.place_refusal([0.0], [0.0, 0.0], 0, 0, PlaceState(known=True))
+
+
 # -- guards -------------------------------------------------------------------------------------
 
 
@@ -273,6 +361,12 @@ def test_a_wrong_number_of_coordinates_is_an_error(count: int) -> None:
     here.tool_position_in_base_m = [0.5] * count
     with pytest.raises(ValueError, match="zip"):
         Guards(robot(), SETTINGS).margins(here)
+
+
+def test_a_box_with_a_corner_of_another_world_is_an_error() -> None:
+    flat = BoxConfig.model_construct(low_m=(0.0, 0.0), high_m=(1.0, 1.0, 1.0))
+    with pytest.raises(ValueError, match="zip"):
+        Guards(robot(), SETTINGS.model_copy(update={"workspace": flat}))
 
 
 @pytest.mark.parametrize("edge", [1.0, -1.0])
