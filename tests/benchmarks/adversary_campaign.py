@@ -83,7 +83,9 @@ class Campaign:
 
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(self.seed)
-        self.trainers = {name: Trainer(self._rng) for name in OBJECTIVES}
+        self.trainers = {
+            name: Trainer(self._rng, anywhere=name == "position") for name in OBJECTIVES
+        }
         # one stream a kind goes on through all its bouts, so that the sweep covers everything
         self._levels: dict[str, Levels] = {
             kind: STREAMS[kind if kind in STREAMS else "swings"](self._rng, JOINTS)
@@ -110,7 +112,7 @@ class Campaign:
         while not self.arena.may_begin(scene, plan.start):
             plan = self.read(trainer.ask())
         bout = self.arena.play(
-            scene, plan.start, plan.demand(), BOUT_TICKS, plan.disturbance, [plan.push]
+            scene, plan.start, plan.demand(), BOUT_TICKS, plan.disturbance, plan.pushes
         )
         result = judge(bout, scene)
         trainer.tell(reward(objective, result))

@@ -2,8 +2,8 @@
 
 R. Y. Rubinstein, "The cross-entropy method for combinatorial and continuous optimization",
 Methodology and Computing in Applied Probability 1, 1999. What is learned is one open-loop attack:
-the period of square waves, phase, centre and reach of every joint, when and where to push in which
-direction, and how the drive is disturbed.
+the period of square waves, phase, centre and reach of every joint, when, how often and where to push in
+which direction, and how the drive is disturbed.
 """
 
 import math
@@ -24,7 +24,9 @@ from tests.benchmarks.adversary_arena import (
     push_at,
 )
 
-SIZE = 1 + 3 * JOINTS + 1 + 1 + 3 + 3 + 3
+SIZE = 1 + 3 * JOINTS + 4 + 3 + 3
+# a first population is large where what the others refine must be found by chance
+_FIRST_POPULATION = 36
 _POPULATION = 12
 _ELITE = 3
 _KEEP = 0.2
@@ -32,6 +34,8 @@ _KEEP = 0.2
 _FRESH = 0.3
 _FADES = 0.7
 _SPREAD = 1.0
+# of the centres of swings: from end to end of the ranges
+_ANYWHERE = 2.0
 # far swings from the first: a speed limit is not reached in short ones
 _FAR = 2.0
 _FASTEST_TICKS = 40.0
@@ -47,7 +51,7 @@ class Attack:
     period_ticks: float
     phase: Floats
     reach: Floats
-    push: Push
+    pushes: list[Push]
     disturbance: Disturbance
 
     def demand(self) -> Demand:
@@ -74,33 +78,36 @@ def attack(
     """Read parameters, [SIZE], any real numbers, as an attack of `ticks`."""
     share = 1.0 / (1.0 + np.exp(-values))
     joints = share[1 : 1 + 3 * JOINTS].reshape(3, JOINTS)
-    when, where, which = share[1 + 3 * JOINTS :][[0, 1, 2]]
+    when, pause, where, which = share[1 + 3 * JOINTS :][:4]
     direction, place = values[-6:-3], np.tanh(values[-3:])
+    shape = pushable[min(int(where * len(pushable)), len(pushable) - 1)]
+    first, apart = int(when * (ticks - PUSH_TICKS)), PUSH_TICKS + int(pause * 2 * PUSH_TICKS)
+    begins = range(first % apart, ticks, apart)
     slower = math.log(_SLOWEST_TICKS / _FASTEST_TICKS)
     return Attack(
         start=LOW + (HIGH - LOW) * joints[1],
         period_ticks=_FASTEST_TICKS * math.exp(slower * float(share[0])),
         phase=joints[0],
         reach=1.2 * (HIGH - LOW) * joints[2],
-        push=push_at(
-            pushable[min(int(where * len(pushable)), len(pushable) - 1)],
-            direction,
-            place,
-            push_n,
-            int(when * (ticks - PUSH_TICKS)),
-            PUSH_TICKS,
-        ),
+        pushes=[push_at(shape, direction, place, push_n, at, PUSH_TICKS) for at in begins],
         disturbance=worst[min(int(which * len(worst)), len(worst) - 1)],
     )
 
 
 class Trainer:
-    """Learns from one bout after the other: `ask` for parameters, `tell` what they were worth."""
+    """Learns from one bout after the other: `ask` for parameters, `tell` what they were worth.
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    `anywhere`: look from end to end of the ranges first, for what breaks only there.
+    """
+
+    def __init__(self, rng: np.random.Generator, *, anywhere: bool) -> None:
         self._rng = rng
         self._mean, self._spread = np.zeros(SIZE), np.full(SIZE, _SPREAD)
         self._mean[1 + 2 * JOINTS : 1 + 3 * JOINTS] = _FAR
+        self._population = _POPULATION
+        if anywhere:
+            self._spread[1 + JOINTS : 1 + 2 * JOINTS] = _ANYWHERE
+            self._population = _FIRST_POPULATION
         self._fresh = _FRESH
         self._tried: list[tuple[float, Floats]] = []
         self._asked = np.zeros(SIZE)
@@ -117,8 +124,9 @@ class Trainer:
         self._tried.append((reward, self._asked))
         if reward > self.best_reward:
             self.best_reward, self.best = reward, self._asked
-        if len(self._tried) < _POPULATION:
+        if len(self._tried) < self._population:
             return
+        self._population = _POPULATION
         self._tried.sort(key=lambda pair: -pair[0])
         elite = np.array([values for _, values in self._tried[:_ELITE]])
         self._mean = _KEEP * self._mean + (1.0 - _KEEP) * elite.mean(axis=0)

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = _judge_file(path, ask)
         _report(rows)
         judged.extend(rows)
-    print(f"{len(judged)} mutants in {time.monotonic() - started:.0f} s")
+    print(f"\n{len(judged)} mutants in {time.monotonic() - started:.0f} s")
     _report(judged)
     ask.out.parent.mkdir(parents=True, exist_ok=True)
     ask.out.write_text(json.dumps([asdict(row) for row in judged], indent=1))
