@@ -62,7 +62,8 @@ class AnythingAskedAmongObstacles(RuleBasedStateMachine):
         """The place at those shares of the joints' ranges; beyond 1, outside."""
         low, high = self.robot.low, self.robot.high
         wide = np.resize(np.array(shares), len(low))
-        return (0.5 * (low + high) + 0.5 * wide * (high - low)).tolist()
+        here: list[float] = (0.5 * (low + high) + 0.5 * wide * (high - low)).tolist()
+        return here
 
     def ask(self, desired: list[float] | None) -> None:
         """One tick; what no barrier may be nearer than is never promised away."""
