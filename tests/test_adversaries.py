@@ -78,7 +78,8 @@ def test_the_sweep_begins_at_nyquist_and_leaves_no_gap() -> None:
 
 
 def test_the_trainer_learns() -> None:
-    trainer, target = Trainer(np.random.default_rng(1), anywhere=False), np.linspace(-1.0, 1.0, SIZE)
+    trainer = Trainer(np.random.default_rng(1), anywhere=False)
+    target = np.linspace(-1.0, 1.0, SIZE)
     rewards = []
     for _ in range(400):
         rewards.append(-float(np.square(trainer.ask() - target).sum()))

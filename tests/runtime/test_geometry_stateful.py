@@ -24,7 +24,7 @@ from runtime.messages import Limit
 from tests.runtime.geometry_kit import MARGIN_M, TABLE, Judge, planar, step
 from tests.runtime.invariant_checker import JointInvariants, check
 
-TICKS_MIN = 10_000
+TICKS_MIN = 8000
 LIMITED_MIN = 200
 TOLERANCE_M = 1e-7
 VOLUMES: tuple[KeepOut, ...] = (
