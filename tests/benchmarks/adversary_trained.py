@@ -2,8 +2,8 @@
 
 R. Y. Rubinstein, "The cross-entropy method for combinatorial and continuous optimization",
 Methodology and Computing in Applied Probability 1, 1999. What is learned is one open-loop attack:
-the period of square waves, phase, centre and reach of every joint, when, how often and where to push
-in which direction, and how the drive is disturbed.
+the period of square waves, phase, centre and reach of every joint, when, how often, where and in
+which direction to push, and how the drive is disturbed.
 """
 
 import math
