@@ -60,7 +60,7 @@ def test_a_report_says_what_failed() -> None:
 @pytest.mark.parametrize(
     "name", ["finite check removed", "braking distance v^2/2a", "geometry: next pose only"]
 )
-def test_a_planted_hole_is_found(name: str) -> None:
+def test_what_was_broken_on_purpose_is_found(name: str) -> None:
     assert search(HOLES[name], 15_000, HOLES_SEED) is not None
 
 
