@@ -245,11 +245,11 @@ def test_nobody_relaxes_towards_a_place_that_is_not_believed() -> None:
     rig = Rig(deployment=yielding())
     encoder = Rezeroed(rig)
     rig.until_mode(Mode.HOMING)
-    rig.run(60)
+    rig.run(180)
     encoder.offset_rad = 0.1
     record = rig.until(lambda seen: not np.abs(seen.dq_applied).any())
     pressing = np.abs(rig.tick._arm.now.drive_nm)
-    assert (pressing > 1.0).any(), "the last believed place is behind the reference"
+    assert (pressing > 1.0).all(), "the last believed place is behind the reference"
     stands = record.q_applied.tolist()
     assert rig.run(500).q_applied.tolist() == stands
 
