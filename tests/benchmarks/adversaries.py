@@ -6,8 +6,7 @@ in the cluttered scene distances); what the arm does is judged by the manufactur
 speed, for pushes up to 30 N for 200 ms anywhere on it, payload up to 1.5 times declared, gain
 within 15 % and latency up to 50 ms, all at once. Beyond that the overshoot is a table. Writes
 out/adversaries.json. Ends with an error after any violation, any measured tick outside, or if the
-trained adversary does not beat noise at equal ticks in what the arm does. (How near commands come
-to things is the envelope's to say: whoever presses long enough ends at the room it always leaves.)
+trained adversary does not beat noise at equal ticks.
 """
 
 import argparse
@@ -136,7 +135,7 @@ class Report:
         return found + [
             f"{name}: the trained adversary reached {best:.4f}, noise {noise:.4f}"
             for name, (best, noise) in self.duel.items()
-            if name in MEASURED and not (best > noise)
+            if not (best > noise)
         ]
 
     def text(self) -> str:
@@ -154,7 +153,6 @@ class Report:
         return "\n".join([*lines, f"{self.ticks} demanded ticks and {stops}; {load_text()}"])
 
 
-MEASURED = ("speed", "position")
 UNITS = {
     "speed": "largest share of the manufacturer's speed",
     "position": "rad, nearest to an end of the manufacturer's range, times -1",
