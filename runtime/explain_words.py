@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from runtime.explain_facts import Explanation, FaultFact, Use
+from runtime.explain_facts import Explanation, FaultFact, PolicyFact, Use
 from runtime.messages import Limit
 
 _SHOWN = 8  # limits that are listed one by one; the rest is counted
@@ -80,7 +80,9 @@ def _wanted(said: Explanation) -> list[str]:
         f"In charge: {_WHO[said.mode]}.",
         f"Base action {_numbers(policy.base_action)}.",
         f"Residual {_numbers(policy.residual_action)} at authority {_numbers(policy.authority)}.",
+        _residual(policy),
         f"Acting on {_numbers(policy.action)}.",
+        f"The set-point's limits made {_numbers(policy.executed)} of it.",
         f"Set-point {_numbers(policy.setpoint)}, measured {_numbers(policy.setpoint_measured)}.",
         f"The observation's distance from training is {policy.unfamiliarity:.2f} (1: the edge).",
     ]
@@ -93,6 +95,13 @@ def _wanted(said: Explanation) -> list[str]:
     else:
         lines.append(f"Asked of the envelope: the tool at {_place(said.tool.desired_m)}.")
     return lines
+
+
+def _residual(policy: PolicyFact) -> str:
+    return (
+        f"It is version {policy.residual_version} at stage {policy.stage}; noise in it "
+        f"{_numbers(policy.residual_noise)}; the tool's place allows {policy.region_share:.2f}."
+    )
 
 
 def _applied(said: Explanation) -> list[str]:
@@ -182,8 +191,8 @@ def _distances(said: Explanation) -> list[str]:
     ]
     if said.nearest_barrier:
         lines.append(
-            f"The envelope's own bound, over the whole kept stop: {1e3 * said.clearance_m:.1f} mm "
-            f"beyond the margin, nearest {said.nearest_barrier}."
+            "What the envelope certified, for the whole kept stop and poses around it: at least "
+            f"{1e3 * said.clearance_m:.1f} mm beyond the margin, least for {said.nearest_barrier}."
         )
     return lines
 

@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 
 from tests.benchmarks.adversaries import Report, Worst, run
-from tests.benchmarks.adversary_campaign import BOUT_TICKS, NOISE, TRAINED, WEIGHTS
+from tests.benchmarks.adversary_arena import HIGH, LOW, MARGIN_M, Arena
+from tests.benchmarks.adversary_campaign import (
+    BOUT_TICKS,
+    NOISE,
+    OBJECTIVES,
+    TRAINED,
+    TURNS,
+    WEIGHTS,
+)
 from tests.benchmarks.adversary_demands import half_periods
-from tests.benchmarks.adversary_trained import SIZE, Trainer
+from tests.benchmarks.adversary_near import NEAR_SIZE, lean
+from tests.benchmarks.adversary_trained import SIZE, swing_trainer
 from tests.benchmarks.planted_holes import HOLES, search
 from tests.benchmarks.stoppability import run as run_stops
 
@@ -54,7 +63,7 @@ def test_a_report_says_what_failed() -> None:
     assert "a: 1 violations, 2 measured ticks outside" in words
     assert "far: 3 violations" in words
     assert f"{TRAINED} has 4.0% of the ticks" in words
-    assert "trained adversary reached 0.6000, noise 0.7000" in words
+    assert "trained adversary reached 0.6, noise 0.7" in words
 
 
 @pytest.mark.parametrize(
@@ -78,7 +87,7 @@ def test_the_sweep_begins_at_nyquist_and_leaves_no_gap() -> None:
 
 
 def test_the_trainer_learns() -> None:
-    trainer = Trainer(np.random.default_rng(1), anywhere=False)
+    trainer = swing_trainer(np.random.default_rng(1), anywhere=False)
     target = np.linspace(-1.0, 1.0, SIZE)
     rewards = []
     for _ in range(400):
@@ -86,6 +95,26 @@ def test_the_trainer_learns() -> None:
         trainer.tell(rewards[-1])
     assert np.mean(rewards[-40:]) > 0.5 * np.mean(rewards[:40])
     assert trainer.best_reward == max(rewards)
+
+
+@pytest.mark.parametrize(("approach", "asked_m"), [(True, 0.005), (False, 1e-6)])
+def test_a_leaning_bout_begins_at_its_distance(approach: bool, asked_m: float) -> None:
+    arena = Arena()
+    scene = arena.cluttered
+    assert scene.checker is not None and scene.geometry is not None
+    rooms_m = []
+    for number in range(6):
+        values = np.random.default_rng(number).normal(size=NEAR_SIZE) * 2.0
+        values[-1] = 0.0  # halfway from a nanometre to a millimetre, where that is learned
+        start = lean(values, arena, scene, approach=approach).start
+        assert ((start >= LOW) & (start <= HIGH)).all()
+        rooms_m.append(float(scene.geometry.distances_m(start.tolist()).min()) - MARGIN_M)
+        assert scene.checker.check(start[None]).least_m > asked_m - 1e-6
+    assert min(rooms_m) == pytest.approx(asked_m, abs=1e-9)
+
+
+def test_every_objective_has_its_turn() -> None:
+    assert set(TURNS) == set(OBJECTIVES)
 
 
 def test_each_kind_has_its_share() -> None:

@@ -66,6 +66,29 @@ class Extents(NamedTuple):
         return Extents(self.middle[row], self.half[row])
 
 
+def extents(low: Floats, high: Floats) -> Extents:
+    """Return the boxes from `low` to `high`, [boxes, joints] rad each."""
+    half = 0.5 * (high - low)
+    return Extents(low + half, half)
+
+
+class Seen(NamedTuple):
+    """Bounds over boxes in parts: `columns` [2 joints, boxes], middles and half widths, rad;
+    `line` [2, k, boxes], the least of each end's linear part, m; `away` [boxes, k, joints], D,
+    rad; `lost` [boxes, k], quad(D), m."""
+
+    columns: Floats
+    line: Floats
+    away: Floats
+    lost: Floats
+
+    def least(self) -> Floats:
+        """Return the bounds, [k, boxes], m."""
+        bound: Floats = np.minimum(self.line[0], self.line[1])
+        bound -= self.lost.T
+        return bound
+
+
 class Gains(NamedTuple):
     """What each joint's way from its stop to its wish brings the ends of the capsules, m:
     `straight` [2, k, joints] by their slopes, less `cost` [k, joints] by bending. `stop` [2, k]:
@@ -90,44 +113,49 @@ class Bounds:
         self._levers = levers
         self._deeper = deeper
 
+    def take(self, rows: Rows) -> "Bounds":
+        """Return the bounds of some of the barriers."""
+        return Bounds(self._anchors.take(rows), self._levers[rows], self._deeper)
+
     def over(self, boxes: Extents) -> Floats:
         """Return the lower bounds of all distances over the boxes, [k, boxes], m."""
-        line = self._linear(_below(boxes))
-        bound: Floats = np.minimum(line[0], line[1])
-        bound -= self._bend(self._away(boxes)).T
-        return bound
+        return self.see(boxes).least()
 
-    def gains(self, ends: Extents, spent_m: float) -> "Gains":
-        """Return what the ways from the stops to the wishes, the two boxes `ends`, bring; the
-        bounds are less `spent_m`.
+    def see(self, boxes: Extents) -> Seen:
+        """Return the bounds over the boxes in their parts."""
+        columns = np.concatenate(boxes, axis=1).T
+        line: Floats = self._anchors.sides @ columns
+        line += self._anchors.offset[:, :, None]
+        away = np.abs(boxes.middle[:, None] - self._anchors.pose)
+        away += boxes.half[:, None]
+        return Seen(columns, line, away, self._bend(away))
+
+    def fresh(self, boxes: Extents) -> Floats:
+        """Return what bending would cost anchors in the middles of the boxes, [boxes, k], m."""
+        half = boxes.half
+        loss: Floats = (half * (half @ self._deeper)) @ self._levers.T
+        return loss
+
+    def gains(self, seen: Seen, spent_m: float) -> Gains:
+        """Return what the ways from the stops to the wishes bring, the first and second box that
+        were `seen`; the bounds are less `spent_m`.
 
         A bound is concave in each joint's acceleration, because stops get longer faster than
         their accelerations grow, so the straight line between both ends promises no more than
         there is; the loss by bending is taken at its steepest.
         """
-        joints = ends.middle.shape[1]
-        columns = _below(ends)
+        columns, line, away, lost = seen
+        joints = len(columns) // 2
         both = self._anchors.sides * (columns[:, 1] - columns[:, 0])
         straight = both[:, :, :joints] + both[:, :, joints:]
-        away, line = self._away(ends), self._linear(columns)
-        bent, before, after = self._bend(away) + spent_m, away[0], away[1]
+        before, after = away[0], away[1]
         # dquad/dD_k is at most L_k times the sum of D: further out levers are shorter
         cost = np.maximum(after - before, 0.0)
         cost *= self._levers
         cost *= np.add.reduce(np.maximum(before, after), axis=1, keepdims=True)
-        wish = np.minimum(line[0, :, 1], line[1, :, 1]) - bent[1]
-        return Gains(straight, cost, line[:, :, 0] - bent[0], wish)
-
-    def _linear(self, columns: Floats) -> Floats:
-        """Return the least of each end's linear part, [2, k, boxes], m, from `_below`."""
-        least: Floats = self._anchors.sides @ columns
-        least += self._anchors.offset[:, :, None]
-        return least
-
-    def _away(self, boxes: Extents) -> Floats:
-        """Return D, [boxes, k, joints], rad."""
-        away: Floats = np.abs(boxes.middle[:, None] - self._anchors.pose) + boxes.half[:, None]
-        return away
+        stop = line[:, :, 0] - (lost[0] + spent_m)
+        wish = line[:, :, 1] - (lost[1] + spent_m)
+        return Gains(straight, cost, stop, np.minimum(wish[0], wish[1]))
 
     def _bend(self, away: Floats) -> Floats:
         """Return quad(D), [..., k], m, for D [..., k, joints]."""
@@ -135,12 +163,6 @@ class Bounds:
         bent *= away
         loss: Floats = np.einsum("...kj,kj->...k", bent, self._levers)
         return loss
-
-
-def _below(boxes: Extents) -> Floats:
-    """Return middles and half widths below each other, [2 joints, boxes]."""
-    columns: Floats = np.concatenate(boxes, axis=1).T
-    return columns
 
 
 class Anchoring:

@@ -75,22 +75,20 @@ def _own(arm: Arm, capsules: list[Capsule]) -> Iterator[Barrier]:
             near, far = sorted((other.body, capsule.body))
             if (near << 16) + far in excluded or _neighbours(arm, capsule.body, other.body):
                 continue
-            # both hang on one chain of joints, so more of them means further out
+            # all hang on one chain of joints: more of them means further out, and as many that
+            # both are one piece
             if arm.moves[other.body].sum() < arm.moves[capsule.body].sum():
                 yield Barrier(capsule, other)
 
 
 def _neighbours(arm: Arm, outer: int, inner: int) -> bool:
-    """True if one joint's body links the two, or both are fixed to the same body.
+    """True if the joint that moves `outer` against `inner` is the only one between them.
 
     Bodies without a joint count as part of the body that carries them; all that stands on the
     world does not count as one, or an arm's first link would not see the floor beside its foot.
     """
     model = arm.model
-    root = int(model.body_weldid[outer])
-    if root == int(model.body_weldid[inner]):
-        return True
-    parent = int(model.body_parentid[root])
+    parent = int(model.body_parentid[int(model.body_weldid[outer])])
     if int(model.body_weldid[parent]) == _WORLD:
         return parent == inner
     return int(model.body_weldid[parent]) == int(model.body_weldid[inner])

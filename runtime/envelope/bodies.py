@@ -18,6 +18,7 @@ from runtime.layout import Floats
 from runtime.robot_spec import JointLimits
 
 _GEOM = mujoco.mjtGeom
+_KINDS = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
 # vertices of meshes are stored in single precision
 _SINGLE_M = 1e-6
 
@@ -54,16 +55,18 @@ class Obstacle:
 class Arm:
     """Joints and shapes of one robot, and where they are at a pose.
 
-    `joints`: ids in the MJCF, in the order of the spec. `moves`: per body [bodies, joints], which
-    joints of the spec move it. `deeper`: [joints, joints], 1 where the row's joint carries the
-    column's, 1/2 on the diagonal, else 0.
+    `joints`: ids in the MJCF, in the order of the spec; they are one chain that ends in the tool.
+    `moves`: per body [bodies, joints], which joints of the spec move it. `deeper`: [joints,
+    joints], 1 where the row's joint carries the column's, 1/2 on the diagonal, else 0. `order`:
+    places in the spec, from the base outwards.
     """
 
     def __init__(self, mjcf_path: str, site: str, limits: Sequence[JointLimits]) -> None:
         """Read the MJCF.
 
         Raises:
-            ConfigError: a name is not in it, or a shape moves that the envelope cannot follow.
+            ConfigError: a name is not in it, the joints are no chain of hinges and slides that
+                ends in the tool, or a shape moves that the envelope cannot follow.
         """
         self.path = mjcf_path
         try:
@@ -85,11 +88,12 @@ class Arm:
             ]
         )
         self.moves = self._moves()
-        depth = [(self._depth(joint), joint) for joint in self.joints]
-        self.deeper = np.array([[float(a < b) for b in depth] for a in depth])
-        np.fill_diagonal(self.deeper, 0.5)
-        self.order = sorted(range(len(depth)), key=depth.__getitem__)
+        self._check_chain()
         self._check_known()
+        # of a chain, MuJoCo numbers what is nearer to the base first
+        self.deeper = np.array([[float(a < b) for b in self.joints] for a in self.joints])
+        np.fill_diagonal(self.deeper, 0.5)
+        self.order = sorted(range(len(self.joints)), key=self.joints.__getitem__)
         self.stand_at(np.zeros(len(self.joints)))
         self._joint_places = self.joint_place.copy(), self.joint_axis.copy()
 
@@ -198,12 +202,6 @@ class Arm:
             raise ConfigError(f"{self.path} has no {name!r}; the robot spec names it")
         return number
 
-    def _depth(self, joint: int) -> int:
-        body, depth = int(self.model.jnt_bodyid[joint]), 0
-        while body:
-            body, depth = int(self.model.body_parentid[body]), depth + 1
-        return depth
-
     def _moves(self) -> NDArray[np.bool_]:
         model = self.model
         moves = np.zeros((model.nbody, len(self.joints)), dtype=bool)
@@ -212,6 +210,24 @@ class Arm:
             for index, joint in enumerate(self.joints):
                 moves[body, index] |= int(model.jnt_bodyid[joint]) == body
         return moves
+
+    def _check_chain(self) -> None:
+        """Refuse joints that bounds do not reckon with: other kinds, and branches. Of a pair on
+        two branches each would move on joints that the other has not."""
+        carried = self.moves[int(self.model.site_bodyid[self.site])]
+        for joint, carries in zip(self.joints, carried, strict=True):
+            name = mujoco.mj_id2name(self.model, mujoco.mjtObj.mjOBJ_JOINT, joint)
+            if int(self.model.jnt_type[joint]) not in _KINDS:
+                raise ConfigError(
+                    f"{self.path}: joint {name!r} is neither hinge nor slide; make it of several "
+                    "hinges, one body each, or fix its body"
+                )
+            if not carries:
+                raise ConfigError(
+                    f"{self.path}: joint {name!r} does not move the tool site; distances are "
+                    "watched along one chain of joints that ends there: take the joint out of the "
+                    "robot spec and fix its body in the MJCF (in its widest position)"
+                )
 
     def _check_known(self) -> None:
         """Refuse shapes that hang on joints outside the spec: nobody says where they are."""

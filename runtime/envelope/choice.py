@@ -3,7 +3,8 @@
 import daqp
 import numpy as np
 
-from runtime.envelope.anchors import Extents, Gains, Rows
+from runtime.envelope.anchors import Extents, Gains, Rows, Seen, extents
+from runtime.envelope.cover import SPARE_M
 from runtime.envelope.geometry import Geometry
 from runtime.envelope.joint import JointAdmission, Reference
 from runtime.layout import Floats
@@ -13,9 +14,6 @@ _GEOMETRY = int(Limit.GEOMETRY)
 
 # barriers that one quadratic program looks at, with up to four rows each
 _BARRIERS = 10
-# room that going towards a barrier leaves: with none at all neither going along it nor the way
-# out could be proven, because slopes hold at one pose only
-_SPARE_M = 2e-4
 # an answer that breaks a barrier after all is halved this often before it is dropped
 _TRIES = 3
 _ITERATIONS = 100
@@ -38,7 +36,8 @@ class Choice:
     keeps its room. The program is not the guarantee: its answer passes joint limits and bounds
     again like any wish, and if it fails in the end all joints take the step of the kept stop.
 
-    After each call: `room_m`, the least room of any barrier, and `nearest`, whose it is.
+    After each call: `room_m`, the least room of any barrier, and `nearest`, whose it is, or who
+    changed the wish; of a barrier that the cover judged it is the least anywhere in the cover.
     """
 
     def __init__(self, joints: tuple[JointAdmission, ...], geometry: Geometry) -> None:
@@ -52,65 +51,71 @@ class Choice:
         self, last: tuple[Reference, ...], wish: tuple[Reference, ...]
     ) -> tuple[Reference, ...]:
         """Return the references one tick after `last`: `wish` itself if geometry allows it."""
-        geometry = self._geometry
-        ends, both = _boxes(last, wish)
+        cover = self._geometry.cover
+        if not cover.near.size and cover.holds(last, wish):
+            self.room_m, self.nearest = cover.room_m, cover.nearest
+            return wish
         # whatever is chosen in between lies in the box that holds both
-        room, due = geometry.room(both)
-        if due.size:
-            geometry.renew(due, room, ends)
-            room[due] = geometry.close(due).over(both)[:, 0]
-        geometry.ratchet(room)
-        room -= geometry.between(_travel(last, wish))
-        chosen = wish
-        tight = np.flatnonzero(~(room >= _SPARE_M))
+        seen, room = self._look(last, wish)
+        if self._geometry.ratchet(room):
+            # who just came back in is judged like everybody else, in a cover of its own
+            seen, room = self._look(last, wish)
+        chosen, tight = wish, np.flatnonzero(~(room >= SPARE_M))
         if tight.size:
-            chosen, room[tight] = self._nearest(last, wish, tight, ends, both)
-        self._show(room)
+            chosen, room = self._nearest(last, wish, tight, seen)
+        self._show(room, acted=chosen is not wish)
         return chosen
 
     def look(self, last: tuple[Reference, ...]) -> None:
         """Measure the room of the kept stop; chooses nothing."""
-        room, _ = self._geometry.room(_boxes(last, last)[1])
-        self._show(room)
+        self._show(self._look(last, last)[1])
 
     def restore(self, state: bytes, last: tuple[Reference, ...]) -> None:
         """Take over what Geometry.save returned when `last` had been issued."""
-        self._geometry.restore(state, _boxes(last, last)[0].of(0))
+        self._geometry.restore(state, _boxes(last, last).of(0))
+
+    def _look(
+        self, last: tuple[Reference, ...], wish: tuple[Reference, ...]
+    ) -> tuple[Seen, Floats]:
+        """Return what Geometry.look says; its cover holds both stops after it."""
+        geometry, boxes = self._geometry, _boxes(last, wish)
+        if not geometry.cover.holds(last, wish):
+            geometry.cover_anew(boxes, np.array([to.v for to in wish]))
+        return geometry.look(boxes)
 
     def _nearest(
         self,
         last: tuple[Reference, ...],
         wish: tuple[Reference, ...],
         tight: Rows,
-        ends: Extents,
-        both: Extents,
+        seen: Seen,
     ) -> tuple[tuple[Reference, ...], Floats]:
         """Return the admitted references nearest to `wish`, the kept stop's step if all fail; and
-        the room, [tight], m, that their stop leaves.
+        the room, [near], m, that their stop leaves.
 
-        `tight`: barriers that some shares could use up; over `both` no other can be.
+        `tight`: the near barriers that some shares could use up; over the box of both no other
+        can be.
         """
-        geometry = self._geometry
-        near, between = geometry.close(tight), geometry.between(_travel(last, wish))
-        gains = near.gains(ends, between)
+        near, between = self._geometry.near, self._geometry.between(_travel(last, wish))
+        gains = near.gains(seen, between)
         if gains.wish.min() >= 0.0:
             spent = np.add.reduce(gains.straight, axis=2)
-            if (spent >= np.minimum(_SPARE_M - gains.stop, -_NOTHING_M)).all():
+            if (spent >= np.minimum(SPARE_M - gains.stop, -_NOTHING_M)).all():
                 return wish, gains.wish
         if tight.size > _BARRIERS:
-            gains = gains.take(np.argpartition(gains.wish, _BARRIERS)[:_BARRIERS])
+            tight = tight[np.argpartition(gains.wish[tight], _BARRIERS)[:_BARRIERS]]
         away = [to.a - at.stop_a for at, to in zip(last, wish, strict=True)]
-        shares = self._program.shares(away, gains)
+        shares = self._program.shares(away, gains.take(tight))
         for _ in range(_TRIES):
             chosen = self._at(last, wish, shares)
-            reached = _extents([[at.q_low for at in chosen]], [[at.q_high for at in chosen]])
-            more = geometry.between(_travel(last, chosen))
-            left = near.over(reached)[:, 0] - more
-            # the others have more room than what the way to another command can cost beyond
-            if (left >= 0.0).all() and _holds(both, reached) and more <= between + _SPARE_M:
+            left = near.over(_reach(chosen))[:, 0]
+            left -= self._geometry.between(_travel(last, chosen))
+            # the others have room over the box of both, and so on every way inside it
+            if left.min() >= 0.0 and _within(chosen, last, wish):
                 return chosen, left
             shares = [0.5 * share for share in shares]
-        return self._at(last, wish, [0.0] * len(away)), near.over(ends.of(0))[:, 0]
+        kept = self._at(last, wish, [0.0] * len(away))
+        return kept, near.over(_reach(last))[:, 0]
 
     def _at(
         self, last: tuple[Reference, ...], wish: tuple[Reference, ...], shares: list[float]
@@ -118,9 +123,16 @@ class Choice:
         rows = zip(self._joints, last, wish, shares, strict=True)
         return tuple([joint.part_way(at, to, share, _GEOMETRY) for joint, at, to, share in rows])
 
-    def _show(self, room: Floats) -> None:
-        self.nearest = int(np.argmin(room)) if room.size else -1
-        self.room_m = float(room[self.nearest]) if room.size else 0.0
+    def _show(self, room: Floats, *, acted: bool = False) -> None:
+        """Take the least of what the cover and the near barriers leave, `room` [near], m. Of a
+        wish that was changed the nearest is a near one: no other can have changed it."""
+        cover = self._geometry.cover
+        self.room_m, self.nearest = cover.room_m, cover.nearest
+        if room.size:
+            least = int(room.argmin())
+            if acted or not (room[least] >= cover.room_m):
+                self.room_m = min(self.room_m, float(room[least]))
+                self.nearest = int(cover.near[least])
 
 
 class _Program:
@@ -138,7 +150,7 @@ class _Program:
 
     def shares(self, away: list[float], gains: Gains) -> list[float]:
         """Return the shares in [0, 1] that minimise the sum of (away (1 - s))^2, such that going
-        straight leaves `_SPARE_M` of room, or what there is if less, and bending leaves any.
+        straight leaves `SPARE_M` of room, or what there is if less, and bending leaves any.
 
         So what leads along a barrier may go on where what leads towards it has come to an end.
         Solved from a cold start: a warm one is memory that no keyframe holds. Zeros, which are
@@ -152,7 +164,7 @@ class _Program:
         rows[:half] = gains.straight.reshape(half, joints)
         np.subtract(gains.straight, gains.cost, out=rows[half:].reshape(gains.straight.shape))
         np.negative(gains.stop.reshape(half), out=low[half:])
-        np.add(low[half:], _SPARE_M, out=low[:half])
+        np.add(low[half:], SPARE_M, out=low[:half])
         np.minimum(low, -_NOTHING_M, out=low)
         # tolerances are absolute: rows and bounds are scaled alike
         scale = 1.0 / (np.sqrt(np.einsum("kj,kj->k", rows, rows)) + _TINY)
@@ -174,31 +186,35 @@ class _Program:
         return [share if share > _ROUGH else 0.0 for share in found]
 
 
-def _boxes(
-    last: tuple[Reference, ...], to: tuple[Reference, ...]
-) -> tuple[Extents, Extents]:
-    """Return two boxes, of the stops kept by `last` and by `to`; and the one around both, a little
-    wider than rounding could say."""
+def _boxes(last: tuple[Reference, ...], to: tuple[Reference, ...]) -> Extents:
+    """Return three boxes: of the stops kept by `last` and by `to`; and the one around both, a
+    little wider than rounding could say."""
     low, high = [at.q_low for at in last], [at.q_high for at in last]
     to_low, to_high = [at.q_low for at in to], [at.q_high for at in to]
-    boxes = _extents(
-        [low, to_low, list(map(min, low, to_low))], [high, to_high, list(map(max, high, to_high))]
-    )
-    return Extents(boxes.middle[:2], boxes.half[:2]), Extents(
-        boxes.middle[2:], boxes.half[2:] + _PAD_RAD
-    )
+    around_low = [min(pair) - _PAD_RAD for pair in zip(low, to_low, strict=True)]
+    around_high = [max(pair) + _PAD_RAD for pair in zip(high, to_high, strict=True)]
+    ends = np.array([low, to_low, around_low, high, to_high, around_high])
+    return extents(ends[:3], ends[3:])
 
 
-def _extents(low: list[list[float]], high: list[list[float]]) -> Extents:
-    lows = np.array(low)
-    half = 0.5 * (np.array(high) - lows)
-    return Extents(lows + half, half)
+def _reach(chosen: tuple[Reference, ...]) -> Extents:
+    """Return the box of a stop."""
+    ends = np.array([[[at.q_low for at in chosen]], [[at.q_high for at in chosen]]])
+    return extents(ends[0], ends[1])
+
+
+def _within(
+    chosen: tuple[Reference, ...], last: tuple[Reference, ...], wish: tuple[Reference, ...]
+) -> bool:
+    """True if the stop kept by `chosen` lies in the box around the two others."""
+    for mine, at, to in zip(chosen, last, wish, strict=True):
+        low, high = min(at.q_low, to.q_low), max(at.q_high, to.q_high)
+        if not (low - _PAD_RAD <= mine.q_low and mine.q_high <= high + _PAD_RAD):
+            return False
+    return True
 
 
 def _travel(last: tuple[Reference, ...], to: tuple[Reference, ...]) -> float:
     """Return how far all joints together go in the tick, rad."""
     return sum([abs(new.q - at.q) for at, new in zip(last, to, strict=True)])
 
-
-def _holds(box: Extents, other: Extents) -> bool:
-    return bool((np.abs(box.middle - other.middle) + other.half <= box.half).all())

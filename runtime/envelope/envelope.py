@@ -63,10 +63,12 @@ class Envelope:
     `limited_by` (messages.Limit bits) and `margin` (see JointAdmission), each a list in joint
     order; `finite` is False when the last `admit` was asked for something not finite.
 
-    `clearance_m`: what the nearest barrier certainly leaves to the kept stop beyond its margin, m
-    (>= 0 but for one that was begun inside), and `nearest_barrier`, its index in
-    `geometry.names`; 0 and -1 without barriers and before the first rest. After `emergency` they
-    are those of the tick before.
+    `clearance_m`: what every barrier certainly leaves to the kept stop beyond its margin, m
+    (>= 0 but for one that was begun inside), and `nearest_barrier`, the index in `geometry.names`
+    of the one that promises least, or that changed the command. A barrier that is judged once for
+    many ticks promises what it leaves anywhere in the box of poses that it was judged for
+    (cover.py), at least half of what it left when that was done. 0 and -1 without barriers and
+    before the first rest. After `emergency` they are those of the tick before.
     """
 
     def __init__(

@@ -11,20 +11,31 @@ the barrier's level (anchors.py says why the bound holds whatever the anchor).
 
 - Rest: the box is one pose and every bound was computed there.
 - A step of the kept stop: what is left of the stop lies in the same box.
-- A new command: it is admitted only if the bounds over the box of its own stop, the command
-  included, reach the levels with quad(d) to spare, d being the way of the joints in the tick. At
-  the last command the same bounds reached the levels, and on the straight way between the two
+- A new command, one barrier: either the bound over a box that holds the kept stop, the new stop
+  and both commands reaches the level, and so it does everywhere on the straight way between the
+  commands, which lies in that box. Or the bound over the box of the new stop, the command
+  included, reaches the level with quad(d) to spare, d being the way of the joints in the tick: at
+  the last command the same bound reached the level, and on the straight way between the two
   nothing bends by more than quad(d) t (1 - t), t the share of the way (anchors.py).
-- A new anchor: it takes the place of one only if it says no less about the kept stop's box.
+- A cover: a box that was judged once. As long as the box of both stops lies in it, the first of
+  the two cases holds for all barriers whose bounds over the cover reached their levels, whatever
+  is chosen, because a bound over a smaller box is no smaller; and it is the anchors with which
+  it was judged that are kept. The other barriers, the near ones, are looked at in every tick.
+  When a stop leaves the cover, a new one is made from the bounds over the box at hand, before
+  anything is chosen. A cover is dropped with every rest, and as long as a level rises, all
+  barriers are near.
+- A new anchor: it takes the place of one only if it says no less about the kept stop's box, and
+  if its barrier is near, or before a cover is judged with it.
 
 So the next step of the kept stop may always be sent, and nothing but it needs no new proof.
 """
 
 import numpy as np
 
-from runtime.envelope.anchors import Anchoring, Anchors, Bounds, Extents, Rows
+from runtime.envelope.anchors import Anchoring, Anchors, Bounds, Extents, Rows, Seen, extents
 from runtime.envelope.barriers import RECOVERABLE_M, Barrier, Workspace, barriers
 from runtime.envelope.bodies import Arm
+from runtime.envelope.cover import Cover, everywhere, made, nowhere, wide
 from runtime.errors import ConfigError
 from runtime.geometry_spec import GeometryConfig
 from runtime.layout import Floats
@@ -41,16 +52,21 @@ _RENEWED = 64
 # an anchor is renewed when its age costs more than this, and more than this share of the room or
 # of what the width of the stop costs anyway
 _STALE_M = 3e-5
-_STALE_SHARE = 0.5
+_STALE_SHARE = 2.0
 # ... and if one is, all whose age costs this share: many take hardly longer than one
 _WORN_SHARE = 0.1
+# ... and before a cover is made, those that leave less than this share of their room over the
+# wide box, if age takes this share of what they lose
+_COVER_SHARE = 0.5
+_COVER_AGED = 0.25
 _NONE: Rows = np.zeros(0, dtype=np.intp)
 
 
 class Geometry:
     """All barriers of one robot and config. Barriers are numbered as in `names`.
 
-    Carries from tick to tick only anchors and levels; `save` returns them, bit for bit.
+    Carries from tick to tick only anchors, levels and the `cover` with the `near` barriers' bounds,
+    which follow from the others; `save` returns them, bit for bit.
     """
 
     def __init__(self, arm: Arm, found: list[Barrier], margin_m: float) -> None:
@@ -71,15 +87,11 @@ class Geometry:
             np.zeros((2, count, 2 * joints)),
             np.zeros(count),
         )
-        self._sides = self._anchors.sides.reshape(2 * count, 2 * joints)
-        self._offset = self._anchors.offset.reshape(-1)
+        self._whole = Bounds(self._anchors, self._levers, self._deeper)
         self._level = np.full(count, margin_m)
         self._mark = self._anchoring.mark + np.float64(margin_m).tobytes()
         self._recovering = False
-        self._box = np.zeros(2 * joints)
-        self._away = np.zeros((count, joints))
-        self._bent = np.zeros((count, joints))
-        self._linear = np.zeros(2 * count)
+        self._lie_in(nowhere(joints))
 
     @classmethod
     def load(
@@ -118,7 +130,7 @@ class Geometry:
         Exact up to the search for the nearest points, never too large; negative inside.
         """
         pose = np.array(q)
-        bounds = self._bounds(self._all, self._fresh(pose))
+        bounds = self._of(self._all, self._fresh(pose))
         distances: Floats = bounds.over(_point(pose))[:, 0]
         return distances
 
@@ -153,81 +165,118 @@ class Geometry:
 
     def _begin(self, anchors: Anchors, stop: Extents) -> None:
         self._put(self._all, anchors)
-        room = self._bounds(self._all, anchors).over(stop)[:, 0]
+        room = self._of(self._all, anchors).over(stop)[:, 0]
         self._level[:] = np.minimum(self.margin_m, room - _WOBBLE_M)
         self._recovering = bool((self._level < self.margin_m).any())
+        self._lie_in(self._none())
 
-    # -- boxes of poses -----------------------------------------------------------------------
+    # -- the cover ----------------------------------------------------------------------------
 
-    def room(self, box: Extents) -> tuple[Floats, Rows]:
-        """Return what every bound over one box leaves above its level, [barriers], m, and the
-        barriers whose anchors are due; none as long as the nearest gain nothing by that."""
-        joints, count = self._joints, self._count
-        middle, half = box.middle[0], box.half[0]
-        np.subtract(middle, self._anchors.pose, out=self._away)
-        np.abs(self._away, out=self._away)
-        np.add(self._away, half, out=self._away)
-        np.matmul(self._away, self._deeper, out=self._bent)
-        np.multiply(self._bent, self._away, out=self._bent)
-        lost = np.einsum("kj,kj->k", self._bent, self._levers)
-        self._box[:joints] = middle
-        self._box[joints:] = half
-        np.dot(self._sides, self._box, out=self._linear)
-        np.add(self._linear, self._offset, out=self._linear)
-        room: Floats = np.minimum(self._linear[:count], self._linear[count:])
-        room -= self._level
-        room -= lost
+    def _none(self) -> Cover:
+        """Return the cover that nothing was judged for."""
+        joints = self._joints
+        return everywhere(joints, self._count) if self._recovering else nowhere(joints)
+
+    def _lie_in(self, cover: Cover) -> None:
+        self.cover = cover
+        self.near = self._bounds(cover.near)
+
+    def cover_anew(self, boxes: Extents, velocity: Floats) -> None:
+        """Make a cover that holds the last of `boxes` (see `look`); `velocity` [joints], rad/s:
+        where the robot goes to."""
+        middle, half = boxes.middle[2], boxes.half[2]
+        low, high = middle - half, middle + half
+        low_wide, high_wide = wide(low, high, velocity)
+        tried = extents(np.stack([low, low_wide]), np.stack([high, high_wide]))
+        seen = self._whole.see(tried)
+        room = seen.least() - self._level[:, None]
+        due = _worn(room, seen.lost - self._whole.fresh(tried))
+        if due.size:
+            due = self._renew(due, room[due, 1], boxes.of(0))
+            room[due] = self._bounds(due).over(tried)
+        self._lie_in(made((low, high), (low_wide, high_wide), room))
+
+    # -- a tick's boxes -----------------------------------------------------------------------
+
+    def look(self, boxes: Extents) -> tuple[Seen, Floats]:
+        """Return the bounds of the near barriers, less their levels, over boxes around the kept
+        stop, around the wish's, and around both, after renewing the anchors that are due; and
+        what they leave over the last box, [near], m."""
+        seen = self.near.see(boxes)
+        room = seen.least()[:, 2]
+        due = self._due(room, seen.lost[2], boxes.of(2))
+        if due.size:
+            self._renew(self.cover.near[due], room[due], boxes.of(0))
+            self._lie_in(self.cover)
+            seen = self.near.see(boxes)
+            room = seen.least()[:, 2]
+        return seen, room
+
+    def _due(self, room: Floats, lost: Floats, box: Extents) -> Rows:
+        """Return which of the near barriers' anchors cost too much over `box`, in which they leave
+        `room` and lose `lost` by bending, [near], m; none as long as the nearest gain nothing by
+        new ones."""
+        if not room.size:
+            return _NONE
         least = room.argmin()
         if lost[least] <= room[least]:
-            return room, _NONE
+            return _NONE
         # what a new anchor in the middle of the box would lose all the same
-        fresh = self._levers @ (half * (half @ self._deeper))
-        lost -= fresh
-        lost -= _STALE_M
+        fresh = self.near.fresh(box)[0]
+        aged = lost - fresh - _STALE_M
         top = np.maximum(room, fresh)
-        pays = (lost > _STALE_SHARE * top) & (room <= max(room[least], 0.0))
-        return room, np.flatnonzero(lost > _WORN_SHARE * top) if pays.any() else _NONE
+        pays = (aged > _STALE_SHARE * top) & (room <= max(room[least], 0.0))
+        return np.flatnonzero(aged > _WORN_SHARE * top) if pays.any() else _NONE
 
     def between(self, travel_rad: float) -> float:
         """Return at least quad(d), m, of every barrier for a tick in which all joints together
         go `travel_rad`."""
         return 0.5 * self._longest_m * travel_rad * travel_rad
 
-    def close(self, rows: Rows) -> Bounds:
-        """Return the bounds of some barriers, less their levels."""
-        return self._bounds(rows, self._anchors.take(rows), self._level[rows])
-
-    def renew(self, due: Rows, room: Floats, ends: Extents) -> None:
-        """Take new anchors for those of `due` with the least `room`, in the middle of the kept
-        stop's box, the first of `ends`; one that says less about that box is not taken."""
+    def _renew(self, due: Rows, room: Floats, stop: Extents) -> Rows:
+        """Take new anchors for those of `due` with the least `room` [due], in the middle of the
+        kept stop's box; one that says less about that box is not taken. Return who was tried."""
         if due.size > _RENEWED:
-            due = due[np.argpartition(room[due], _RENEWED)[:_RENEWED]]
-        stop = ends.of(0)
+            due = due[np.argpartition(room, _RENEWED)[:_RENEWED]]
         old = self._anchors.take(due)
         new = self._anchoring.at(stop.middle[0], due, old.share, _ROUNDS_WARM)
-        more = self._bounds(due, new).over(stop) >= self._bounds(due, old).over(stop)
+        more = self._of(due, new).over(stop) >= self._of(due, old).over(stop)
         self._anchors.share[due] = new.share
         better = np.flatnonzero(more)
         self._put(due[better], new.take(better))
+        return due
 
-    def _bounds(self, rows: Rows, anchors: Anchors, level: Floats | float = 0.0) -> Bounds:
-        less = anchors._replace(offset=anchors.offset - level)
-        return Bounds(less, self._levers[rows], self._deeper)
+    def _bounds(self, rows: Rows) -> Bounds:
+        """Return the bounds of some barriers, less their levels."""
+        mine = self._anchors.take(rows)
+        return self._of(rows, mine._replace(offset=mine.offset - self._level[rows]))
 
-    def ratchet(self, room: Floats) -> None:
+    def _of(self, rows: Rows, anchors: Anchors) -> Bounds:
+        return Bounds(anchors, self._levers[rows], self._deeper)
+
+    def ratchet(self, room: Floats) -> bool:
         """Where the robot began inside a barrier, what it has gained since is not given back.
 
-        `room` [barriers], m, must hold for a box that the kept stop lies in.
+        `room` [near], m, must hold for a box that the kept stop lies in. Until every barrier is
+        back at its margin all are near. Return whether what was looked at before is out of date.
         """
-        if self._recovering:
-            self._level = np.clip(room + self._level - _WOBBLE_M, self._level, self.margin_m)
-            self._recovering = bool((self._level < self.margin_m).any())
+        if not self._recovering:
+            return False
+        self._level = np.clip(room + self._level - _WOBBLE_M, self._level, self.margin_m)
+        self._recovering = bool((self._level < self.margin_m).any())
+        self._lie_in(self._none())
+        return True
 
     # -- state --------------------------------------------------------------------------------
 
     def save(self) -> bytes:
-        """Return anchors and levels, and a mark of the barriers that they belong to."""
-        parts = (*self._anchors, self._level)
+        """Return anchors, levels and cover, and a mark of the barriers that they belong to."""
+        cover = self.cover
+        near = np.zeros(self._count)
+        near[cover.near] = 1.0
+        box = np.array([*cover.low, *cover.high])
+        room = np.array([cover.room_m, cover.nearest])
+        parts = (*self._anchors, self._level, box, near, room)
         return self._mark + b"".join(array.tobytes() for array in parts)
 
     def restore(self, state: bytes, stop: Extents) -> None:
@@ -240,10 +289,13 @@ class Geometry:
             self._begin(self._fresh(stop.middle[0]), stop)
             return
         values = np.frombuffer(state, offset=len(self._mark))
-        for part in (*self._anchors, self._level):
+        box, near, room = np.zeros((2, self._joints)), np.zeros(self._count), np.zeros(2)
+        for part in (*self._anchors, self._level, box, near, room):
             part[...] = values[: part.size].reshape(part.shape)
             values = values[part.size :]
         self._recovering = bool((self._level < self.margin_m).any())
+        low, high = box.tolist()
+        self._lie_in(Cover(low, high, np.flatnonzero(near), float(room[0]), int(room[1])))
 
     def _put(self, rows: Rows, anchors: Anchors) -> None:
         mine = self._anchors
@@ -251,6 +303,17 @@ class Geometry:
         mine.offset[:, rows] = anchors.offset
         mine.sides[:, rows] = anchors.sides
         mine.share[rows] = anchors.share
+
+
+def _worn(room: Floats, aged: Floats) -> Rows:
+    """Return the barriers that keep a cover from being wide because their anchors are old.
+
+    `room` [barriers, 2] and what age costs of it, `aged` [2, barriers], m, both over the narrow
+    and over the wide box.
+    """
+    narrow, wide_room = room.T
+    hinder = wide_room < _COVER_SHARE * narrow
+    return np.flatnonzero(hinder & (aged[1] > _STALE_M + _COVER_AGED * (narrow - wide_room)))
 
 
 def _point(pose: Floats) -> Extents:

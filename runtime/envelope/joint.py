@@ -6,10 +6,10 @@ from runtime.envelope.stop import JointStop, StopPlan
 from runtime.messages import Limit
 from runtime.robot_spec import JointLimits
 
-# the search for the nearest admissible step ends after so many tries, or this near to the limit,
-# as a share of how far one tick's jerk changes the reference
-_TRIES = 8
-_NEAR = 1e-3
+# the search for the nearest admissible step aims so far inside the limit, as a share of how far one
+# tick's jerk changes the reference, and ends at most twice as far inside, or after so many tries
+_TRIES = 4
+_AIM = 5e-4
 
 # of the velocity limit, so that rounding does not make a correction look like a violation
 _VELOCITY_SHARE = 1.0 - 1e-12
@@ -73,9 +73,10 @@ class JointAdmission:
         self._v_max = self._stop.velocity_max_rad_s
         self._q_min = self._stop.position_min_rad
         self._q_max = self._stop.position_max_rad
-        self._unit_v = self._h * dt_s
-        self._unit_q = self._unit_v * dt_s
+        self._aim = _AIM * self._h * dt_s * dt_s
         self._half_range = 0.5 * (self._q_max - self._q_min)
+        # with more left than the hardest acceleration needs, velocity limits nothing
+        self._velocity_far = self._stop.ramp_velocity_rad_s
 
     def outside(self, q: float) -> str:
         """Return why the joint cannot begin at rest at `q` rad; empty when it can."""
@@ -162,30 +163,44 @@ class JointAdmission:
         `room` (rad/s) is what velocity has left. Ramping a' down to zero adds speed, a' included,
         just as a stop beginning with a' would take away: the law of the stop says how much.
         """
-        return min(
-            (a_last + self._h, _JERK),
-            (self._a_max, _ACCELERATION),
-            (self._stop.strength(room), _VELOCITY),
-        )
+        high, why = a_last + self._h, _JERK
+        if high > self._a_max:
+            high, why = self._a_max, _ACCELERATION
+        if room < self._velocity_far:
+            slow = self._stop.strength(room)
+            if slow < high:
+                return slow, _VELOCITY
+        return high, why
 
     def _nearest(self, last: Reference, bad: StopPlan, limited_by: int) -> Reference:
-        """Search between the kept stop, which is certified, and `bad`, which is not, for the step
-        nearest to `bad` (regula falsi, Illinois variant); what is returned is certified."""
-        good = self._kept(last)
-        inside, outside = min(0.0, self._excess(last, good)), self._excess(last, bad)
-        for _ in range(_TRIES):
-            if inside > -_NEAR:
-                break
-            share = inside / (inside - outside)
-            plan = self._stop.plan(*self._move(last, good.a + share * (bad.a - good.a)))
-            excess = self._excess(last, plan)
+        """Return the step nearest to `bad`, which is not admitted, that was found on the way from
+        the kept stop, which is; what is returned is certified.
+
+        A bounded regula falsi on how far the stop goes, after Anderson and Björck (A new high order
+        method of regula falsi type for computing a root of an equation, BIT 13, 1973): where a try
+        falls on the same side as the one before, the other end counts for less, by as much as the
+        curve bends. The plain rule would keep that end and close in from one side for ever.
+        """
+        good, up, aim = None, bad.a > last.stop_a, self._aim
+        end_a, end = last.stop_a, self._beyond(last, last, up)
+        at_a, at = bad.a, max(aim, self._beyond(last, bad, up))
+        tries = _TRIES if end < -aim else 0
+        for _ in range(tries):
+            a = at_a - (at_a - end_a) * at / (at - end)
+            plan = self._stop.plan(*self._move(last, a))
+            beyond = self._beyond(last, plan, up)
             if self._broken(last, plan):
-                bad, outside = plan, excess
-                inside *= 0.5
+                beyond = max(aim, beyond)
             else:
-                good, inside = plan, excess
-                outside *= 0.5
-        return self._reference(last.a, good, limited_by)
+                good = plan
+                if beyond >= -aim:
+                    break
+            if (beyond > 0.0) is (at > 0.0):
+                end *= max(1.0 - beyond / at, 0.0)
+            else:
+                end_a, end = at_a, at
+            at_a, at = a, beyond
+        return self._reference(last.a, good or self._kept(last), limited_by)
 
     def _move(self, last: Reference, a: float) -> tuple[float, float, float]:
         """Return q, v, a one tick after `last` under acceleration `a`."""
@@ -205,29 +220,35 @@ class JointAdmission:
             broken |= _VELOCITY
         return broken
 
-    def _floor_of(self, last: Reference, plan: StopPlan) -> float:
+    def _floor_of(self, last: Reference, plan: StopPlan | Reference) -> float:
         """Return the lowest place that the stop may reach: the end of the range, or, below it,
         where the reference is or was last."""
+        if last.q >= self._q_min:
+            return self._q_min
         return min(self._q_min, max(plan.q, last.q))
 
-    def _ceiling_of(self, last: Reference, plan: StopPlan) -> float:
+    def _ceiling_of(self, last: Reference, plan: StopPlan | Reference) -> float:
+        if last.q <= self._q_max:
+            return self._q_max
         return max(self._q_max, min(plan.q, last.q))
 
-    def _excess(self, last: Reference, plan: StopPlan) -> float:
-        """Return by how much the stop breaks an invariant (> 0) or keeps all (<= 0), in units of
-        what one tick's jerk does."""
-        return max(
-            (plan.q_high - self._ceiling_of(last, plan)) / self._unit_q,
-            (self._floor_of(last, plan) - plan.q_low) / self._unit_q,
-            (plan.v_high - self._v_max) / self._unit_v,
-            (-self._v_max - plan.v_low) / self._unit_v,
-        )
+    def _beyond(self, last: Reference, stop: StopPlan | Reference, up: bool) -> float:
+        """Return how far (rad) a stop goes beyond the place that the search aims at."""
+        if up:
+            return stop.q_high - self._ceiling_of(last, stop) + self._aim
+        return self._floor_of(last, stop) - stop.q_low + self._aim
 
     def _reference(self, a_last: float, plan: StopPlan, limited_by: int) -> Reference:
-        v, a = plan.v, plan.a
-        room = min(self._q_max - plan.q_high, plan.q_low - self._q_min) / self._half_range
-        used = max(abs(v) / self._v_max, abs(a) / self._a_max, abs(a - a_last) / self._h)
-        margin = max(0.0, min(room, 1.0 - used))
-        return Reference(
-            plan.q, v, a, plan.a_next, plan.q_low, plan.q_high, limited_by, margin
-        )
+        v, a, low, high = plan.v, plan.a, plan.q_low, plan.q_high
+        margin = (self._q_max - high) / self._half_range
+        for left in (
+            (low - self._q_min) / self._half_range,
+            1.0 - abs(v) / self._v_max,
+            1.0 - abs(a) / self._a_max,
+            1.0 - abs(a - a_last) / self._h,
+        ):
+            if left < margin:
+                margin = left
+        if margin < 0.0:
+            margin = 0.0
+        return Reference(plan.q, v, a, plan.a_next, low, high, limited_by, margin)

@@ -21,14 +21,14 @@ ramp, begun at negative velocity.
 """
 
 import math
-from math import ceil, sqrt
+from math import ceil, floor, sqrt
 
 import msgspec
 
 from runtime.robot_spec import JointLimits
 
-# the sums below round; a stop is judged longer than computed by this share of its length
-_LENGTH_MARGIN = 1e-9
+# the sums below round; a stop is judged longer than computed by a billionth of its length
+_LONGER = 1.0 + 1e-9
 # velocities below this share of the limit are the rounding of an exact zero
 _ZERO_SHARE = 1e-15
 _DT_MAX_S = 0.1
@@ -55,10 +55,12 @@ class JointStop:
     """The stop law of one joint.
 
     Public attributes are the limits that the reference keeps: those given, less what the rounding
-    of q to float64 can add to finite differences.
+    of q to float64 can add to finite differences; and `ramp_velocity_rad_s`, the velocity that
+    ramping the largest acceleration down to zero takes.
     """
 
     __slots__ = (
+        "_a_squared",
         "_a_units",
         "_h",
         "_hold_above",
@@ -69,6 +71,7 @@ class JointStop:
         "jerk_step_rad_s2",
         "position_max_rad",
         "position_min_rad",
+        "ramp_velocity_rad_s",
         "v_zero_rad_s",
         "velocity_max_rad_s",
     )
@@ -99,7 +102,9 @@ class JointStop:
         self._unit_v = self._h * dt_s
         self._unit_q = self._unit_v * dt_s
         self._a_units = self.acceleration_max_rad_s2 / self._h
+        self._a_squared = self._a_units**2
         self._hold_above = _velocity_of(self._a_units)
+        self.ramp_velocity_rad_s = self._hold_above * self._unit_v
 
     def plan(self, q: float, v: float, a: float) -> StopPlan:
         """Return the extent of the whole stop from (q rad, v rad/s, a rad/s^2), |a| <= A."""
@@ -109,27 +114,24 @@ class JointStop:
         unit_v = self._unit_v
         if w < 0.0 or (w == 0.0 and alpha < 0.0):
             w, alpha, unit_q, unit_v = -w, -alpha, -unit_q, -unit_v
-        turn = 0.0
+        back = v_back = 0.0
         too_hard = -alpha - 1.0
         if too_hard > 0.0 and w < _velocity_of(too_hard):
             w, alpha, unit_q, unit_v = -w, -alpha, -unit_q, -unit_v
-            turn = _turn(w, alpha)
+            back, v_back = _turn(w, alpha), v
         length, strength = self._stop(w, alpha)
+        # a joint that turns may end short of where it is
+        end = q + length * _LONGER * unit_q if length > 0.0 else q
+        start = q + back * _LONGER * unit_q
         peak = w
         if alpha > 1.0:
-            rising = math.floor(alpha)
-            peak = w + rising * alpha - 0.5 * rising * (rising + 1)
-        end = q + length * (1.0 + _LENGTH_MARGIN) * unit_q
-        back = q + turn * (1.0 + _LENGTH_MARGIN) * unit_q
+            rising = floor(alpha)
+            peak += rising * alpha - 0.5 * rising * (rising + 1)
         peak_v = peak * unit_v
         a_next = strength * unit_v / self.dt_s
         if unit_q > 0.0:
-            q_low = min(end, back)
-            q_high = max(q, end)
-            return StopPlan(q, v, a, q_low, q_high, min(0.0, v), peak_v, a_next)
-        q_low = min(q, end)
-        q_high = max(end, back)
-        return StopPlan(q, v, a, q_low, q_high, peak_v, max(0.0, v), a_next)
+            return StopPlan(q, v, a, start, end, v_back, peak_v, a_next)
+        return StopPlan(q, v, a, end, start, peak_v, v_back, a_next)
 
     def strength(self, v: float) -> float:
         """Return the acceleration (rad/s^2, >= 0) that takes away just `v` rad/s when it is ramped
@@ -140,39 +142,44 @@ class JointStop:
     def _stop(self, w: float, alpha: float) -> tuple[float, float]:
         """Return the stop's length and its first alpha', in units, for a joint that is on the
         braking curve, can reach it from here by ramping down, or starts at w < 0 < alpha."""
-        ramp, w_after = self._ramp(w, alpha)
-        length = _moved(ramp, w, alpha) if ramp else 0.0
+        ramp = self._ramp(w, alpha)
+        length = 0.0
+        if ramp:
+            length = _moved(ramp, w, alpha)
+            w += ramp * (alpha - 0.5 * (ramp + 1))
         hold = 0
-        if w_after > self._hold_above:
-            hold = ceil((w_after - self._hold_above) / self._a_units)
-            length += hold * w_after - self._a_units * (0.5 * hold * (hold + 1))
-            w_after -= hold * self._a_units
-        # descent: with r = x - (m - 1), velocities T(r + j) = j r + j (j - 1)/2, j = m-1 ... 0
-        m, x = _strength_of(w_after)
-        length += 0.5 * m * (m - 1) * (x - (m - 1) + (m - 2) / 3.0)
+        if w > self._hold_above:
+            hold = ceil((w - self._hold_above) / self._a_units)
+            length += hold * (w - self._a_units * (0.5 * (hold + 1)))
+            w -= hold * self._a_units
+        x = w
+        if w > 1.0:
+            # descent: with r = x - (m - 1), velocities T(r + j) = j r + j (j - 1)/2, j = m-1 ... 0
+            m, x = _strength_of(w)
+            length += 0.5 * m * (m - 1) * (x - (m - 1) + (m - 2) / 3.0)
         if ramp:
             return length, alpha - 1.0
         return length, -self._a_units if hold else -x
 
-    def _ramp(self, w: float, alpha: float) -> tuple[int, float]:
-        """Return how many full-jerk ticks precede hold or descent, and w after them.
+    def _ramp(self, w: float, alpha: float) -> int:
+        """Return how many full-jerk ticks precede hold or descent.
 
         After n of them the next strength can be at most y = n + 1 - alpha; the ramp is over when
-        that suffices: y >= A/h, or y >= 0 and w_n <= W(y). W(y) is y (y + 1)/2 plus at most 1/8,
-        which makes the second condition a quadratic in n, exact to one tick.
+        that suffices: y >= A/h, or y >= 0 and w_n <= W(y). With W(y) = y (y + 1)/2 + r (1 - r)/2,
+        r = ceil(y) - y, the second condition reads s - y^2 <= r (1 - r)/2, and s does not depend on
+        n: the root of s is y, exact to one tick.
         """
         c = 1.0 - alpha
-        squared = 0.5 * c * (c - 1.0) + w
-        steps = ceil((sqrt(squared) if squared > 0.0 else 0.0) - c)
-        if steps > self._a_units - c:
-            steps = ceil(self._a_units - c)
+        s = w + 0.5 * c * (c - 1.0)
+        y = self._a_units if s >= self._a_squared else (sqrt(s) if s > 0.0 else 0.0)
+        steps = ceil(y - c)
         if steps > 0:
             y = c + steps - 1
-            before = w + (steps - 1) * (alpha - 0.5 * steps)
-            if y >= 0.0 and before <= _velocity_of(y):
-                return steps - 1, before
-            return steps, w + steps * (alpha - 0.5 * (steps + 1))
-        return 0, w
+            r = ceil(y) - y
+            if y >= 0.0 and s - y * y <= 0.5 * r * (1.0 - r):
+                return steps - 1
+            return steps
+        return 0
 
 
 def _inset(limits: JointLimits, key: str, rounding: float) -> float:
@@ -207,5 +214,5 @@ def _moved(steps: int, w: float, alpha: float) -> float:
 def _turn(w: float, alpha: float) -> float:
     """Return how far (<= 0, units) a joint at w < 0 goes before the ramp from alpha turns it."""
     b = 2.0 * alpha - 1.0
-    steps = math.floor(0.5 * (b - sqrt(max(0.0, b * b + 8.0 * w))))
+    steps = floor(0.5 * (b - sqrt(max(0.0, b * b + 8.0 * w))))
     return _moved(steps, w, alpha)

@@ -47,13 +47,14 @@ LOW = np.array([joint.q_min for joint in COMMANDS])
 HIGH = np.array([joint.q_max for joint in COMMANDS])
 HOME = np.array([0.0, -0.0201, 0.0, -2.3475, 0.0, 2.3274, 0.7854])
 MJCF = REPOSITORY / "sims/robots/panda.xml"
+AROUND_HOME_RAD = 1.2
 
 _SPEED = np.array([joint.v_max for joint in MANUFACTURER])
 _REAL_LOW = np.array([joint.q_min for joint in MANUFACTURER])
 _REAL_HIGH = np.array([joint.q_max for joint in MANUFACTURER])
 _MOVING_BODIES = (*(f"link{number}" for number in range(1, JOINTS + 1)), "tool")
-_AROUND_HOME_RAD = 1.2
 _STOP_TICKS = 1500
+_HALVINGS = 40
 _COMMAND_VALID_NS = 20_000_000
 _OUT_OF_SIGHT_M = (5.0, 5.0, -5.0)
 
@@ -197,18 +198,35 @@ class Arena:
         """Return a fresh envelope for a scene."""
         return self._make_envelope(self._limits, DT_S, scene.geometry)
 
-    def start(self, scene: Scene, rng: np.random.Generator) -> Floats:
-        """Return a pose [joints], rad, at which a bout may begin."""
+    def start(self, scene: Scene, rng: np.random.Generator, room_m: float = 0.0) -> Floats:
+        """Return a pose [joints], rad, at which a bout may begin; see `may_begin`."""
         if scene.geometry is None:
             return rng.uniform(LOW, HIGH)
         while True:
-            q = np.clip(HOME + rng.uniform(-1, 1, JOINTS) * _AROUND_HOME_RAD, LOW, HIGH)
-            if self.may_begin(scene, q):
+            q = np.clip(HOME + rng.uniform(-1, 1, JOINTS) * AROUND_HOME_RAD, LOW, HIGH)
+            if self.may_begin(scene, q, room_m):
                 return q
 
-    def may_begin(self, scene: Scene, q: Floats) -> bool:
-        """True if nothing is nearer than the margin at q: recovery is judged elsewhere."""
-        return scene.geometry is None or not scene.geometry.nearer_than(MARGIN_M, q.tolist())
+    def may_begin(self, scene: Scene, q: Floats, room_m: float = 0.0) -> bool:
+        """True if nothing is nearer than the margin and `room_m` at q: recovery is judged
+        elsewhere."""
+        allowed_m = MARGIN_M + room_m
+        return scene.geometry is None or not scene.geometry.nearer_than(allowed_m, q.tolist())
+
+    def towards(self, scene: Scene, q: Floats, room_m: float) -> Floats:
+        """Return the pose [joints], rad, on the way from home to `q`, inside the ranges, at which
+        a barrier is hardly further than the margin and `room_m`; `q` if none is as near there."""
+        end = np.clip(q, LOW, HIGH)
+        if self.may_begin(scene, end, room_m):
+            return end
+        near, far = HOME, end
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (near + far)
+            if self.may_begin(scene, middle, room_m):
+                near = middle
+            else:
+                far = middle
+        return near
 
     def play(
         self,

@@ -26,8 +26,15 @@ from tests.benchmarks.adversary_arena import (
     random_pushes,
 )
 from tests.benchmarks.adversary_demands import STREAMS, Levels
+from tests.benchmarks.adversary_near import APPROACH_FROM_M, Lean, lean, near_trainer
 from tests.benchmarks.adversary_smooth import SmoothDemand
-from tests.benchmarks.adversary_trained import PUSH_TICKS, Attack, Trainer, attack
+from tests.benchmarks.adversary_trained import (
+    PUSH_TICKS,
+    Attack,
+    Trainer,
+    attack,
+    swing_trainer,
+)
 
 BOUT_TICKS = 600
 PUSH_N = 30.0
@@ -40,7 +47,12 @@ ALL_AT_ONCE = tuple(
     for gain in GAINS
     for latency_s in (0.0, LATENCY_S)
 )
-OBJECTIVES = ("speed", "position", "clearance")
+# an approach is nearness that is not owed to where a bout begins
+APPROACH = "approach"
+SWINGS, NEAR = ("speed", "position"), ("clearance", APPROACH)
+OBJECTIVES = SWINGS + NEAR
+# what is tried in turn: nearness is learned in half as many bouts
+TURNS = (*SWINGS, APPROACH, *SWINGS, "clearance")
 TRAINED, NOISE, SMOOTH = "trained", "noise", "smooth"
 
 _ASKERS = ("nan", "inf", "huge", "sign flips", "squares", "walks")
@@ -63,7 +75,8 @@ _OVERSHOOT = 1.2
 
 @dataclass(frozen=True)
 class Played:
-    """One bout, judged. `objective` is that of the trained adversary, else empty."""
+    """One bout, judged. `objective`: for what the trained adversary, and noise beside it, played
+    it; else empty."""
 
     kind: str
     scene: Scene
@@ -83,9 +96,10 @@ class Campaign:
 
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(self.seed)
+        learns = iter(np.random.default_rng(self.seed).spawn(len(OBJECTIVES)))
         self.trainers = {
-            name: Trainer(self._rng, anywhere=name == "position") for name in OBJECTIVES
-        }
+            name: swing_trainer(next(learns), anywhere=name == "position") for name in SWINGS
+        } | {name: near_trainer(next(learns)) for name in NEAR}
         # one stream a kind goes on through all its bouts, so that the sweep covers everything
         self._levels: dict[str, Levels] = {
             kind: STREAMS[kind if kind in STREAMS else "swings"](self._rng, JOINTS)
@@ -105,14 +119,17 @@ class Campaign:
             left -= BOUT_TICKS
 
     def _trained(self, number: int) -> Played:
-        objective = OBJECTIVES[number % len(OBJECTIVES)]
-        scene = self._scene(objective)
-        trainer = self.trainers[objective]
-        plan = self.read(trainer.ask())
-        while not self.arena.may_begin(scene, plan.start):
+        objective = TURNS[number % len(TURNS)]
+        scene, trainer = self._scene(objective), self.trainers[objective]
+        plan: Attack | Lean
+        if objective in NEAR:
+            plan = lean(trainer.ask(), self.arena, scene, approach=objective == APPROACH)
+            disturbance, pushes = self._disturbed(ALL_AT_ONCE), self._pushes()
+        else:
             plan = self.read(trainer.ask())
+            disturbance, pushes = plan.disturbance, plan.pushes
         bout = self.arena.play(
-            scene, plan.start, plan.demand(), BOUT_TICKS, plan.disturbance, plan.pushes
+            scene, plan.start, plan.demand(), BOUT_TICKS, disturbance, pushes
         )
         result = judge(bout, scene)
         trainer.tell(reward(objective, result))
@@ -120,28 +137,32 @@ class Campaign:
 
     def _drawn(self, kind: str, number: int) -> Played:
         rng = self._rng
-        # noise meets every scene as often as the trained adversary does
+        # noise meets every scene, and begins from afar, as often as the trained adversary does
+        objective = TURNS[number % len(TURNS)] if kind == NOISE else ""
         scene = (
-            self._scene(OBJECTIVES[number % len(OBJECTIVES)])
+            self._scene(objective)
             if kind == NOISE
             else (self.arena.open, self.arena.cluttered)[number % 2]
         )
-        disturbances = _ALONE.get(kind, ALL_AT_ONCE)
-        disturbance = disturbances[int(rng.integers(len(disturbances)))]
-        pushes: list[Push] = []
-        if kind == "push" or kind not in _ALONE:
-            pushes = random_pushes(rng, self.arena.pushable, BOUT_TICKS, PUSH_N, PUSH_TICKS)
-        start = self.arena.start(scene, rng)
+        disturbance = self._disturbed(_ALONE.get(kind, ALL_AT_ONCE))
+        pushes = self._pushes() if kind == "push" or kind not in _ALONE else []
+        start = self.arena.start(scene, rng, APPROACH_FROM_M if objective == APPROACH else 0.0)
         demand = SmoothDemand(rng) if kind == SMOOTH else demand_of(self._levels[kind])
         bout = self.arena.play(scene, start, demand, BOUT_TICKS, disturbance, pushes)
-        return Played(kind, scene, "", bout, judge(bout, scene))
+        return Played(kind, scene, objective, bout, judge(bout, scene))
+
+    def _disturbed(self, by: tuple[Disturbance, ...]) -> Disturbance:
+        return by[int(self._rng.integers(len(by)))]
+
+    def _pushes(self) -> list[Push]:
+        return random_pushes(self._rng, self.arena.pushable, BOUT_TICKS, PUSH_N, PUSH_TICKS)
 
     def read(self, values: Floats) -> Attack:
         """Return the attack that the trained adversary's parameters mean."""
         return attack(values, BOUT_TICKS, self.arena.pushable, ALL_AT_ONCE, PUSH_N)
 
     def _scene(self, objective: str) -> Scene:
-        return self.arena.cluttered if objective == "clearance" else self.arena.open
+        return self.arena.cluttered if objective in NEAR else self.arena.open
 
 
 def reward(objective: str, result: Result) -> float:

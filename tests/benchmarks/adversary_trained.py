@@ -94,29 +94,35 @@ def attack(
     )
 
 
+def swing_trainer(rng: np.random.Generator, *, anywhere: bool) -> "Trainer":
+    """Return who learns to swing. `anywhere`: look from end to end of the ranges first, for what
+    breaks only there."""
+    mean, spread = np.zeros(SIZE), np.full(SIZE, _SPREAD)
+    mean[1 + 2 * JOINTS : 1 + 3 * JOINTS] = _FAR
+    if anywhere:
+        spread[1 + JOINTS : 1 + 2 * JOINTS] = _ANYWHERE
+    return Trainer(rng, mean, spread)
+
+
 class Trainer:
     """Learns from one bout after the other: `ask` for parameters, `tell` what they were worth.
 
-    `anywhere`: look from end to end of the ranges first, for what breaks only there.
+    `mean` and `spread` [parameters] say where to look first.
     """
 
-    def __init__(self, rng: np.random.Generator, *, anywhere: bool) -> None:
+    def __init__(self, rng: np.random.Generator, mean: Floats, spread: Floats) -> None:
         self._rng = rng
-        self._mean, self._spread = np.zeros(SIZE), np.full(SIZE, _SPREAD)
-        self._mean[1 + 2 * JOINTS : 1 + 3 * JOINTS] = _FAR
-        self._population = _POPULATION
-        if anywhere:
-            self._spread[1 + JOINTS : 1 + 2 * JOINTS] = _ANYWHERE
-            self._population = _FIRST_POPULATION
+        self._mean, self._spread = mean, spread
+        self._population = _FIRST_POPULATION
         self._fresh = _FRESH
         self._tried: list[tuple[float, Floats]] = []
-        self._asked = np.zeros(SIZE)
+        self._asked = mean
         self.best: Floats | None = None
         self.best_reward = -math.inf
 
     def ask(self) -> Floats:
-        """Return the next parameters, [SIZE]."""
-        self._asked = self._mean + self._spread * self._rng.normal(size=SIZE)
+        """Return the next parameters, [parameters]."""
+        self._asked = self._mean + self._spread * self._rng.normal(size=len(self._mean))
         return self._asked
 
     def tell(self, reward: float) -> None:

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ hypothesis.settings.register_profile(
     report_multiple_bugs=False,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
+
+# folders whose files may be under test, or import what is
+_OURS = ("runtime", "policies", "sims", "tests")
 
 _ARGUMENTS = (
     "-q", "--no-header", "--tb=no", "--hypothesis-profile=mutation",
@@ -144,19 +148,29 @@ def judge(path: str, tree: ast.Module | None, tests: Sequence[str]) -> Verdict:
         sys.meta_path.insert(0, _Finder(loader))
     _mark_mismatches()
     plugin = _Judge()
-    code = pytest.main([*_ARGUMENTS, *tests], plugins=[plugin])
+    # a folder of its own: in a shared one pytest clears up after others, and they get in each
+    # other's way
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        code = pytest.main([*_ARGUMENTS, f"--basetemp={folder}/kept", *tests], plugins=[plugin])
     return plugin.verdict(int(code))
 
 
 def run_forked(path: str, tree: ast.Module | None, tests: Sequence[str], pipe: int) -> None:
-    """Judge and write the verdict as JSON into `pipe`; never returns."""
-    code = 1
+    """Judge and write as JSON into `pipe` the verdict and which modules of others were imported for
+    it; never returns."""
+    code, before = 1, set(sys.modules)
     try:
         quiet = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(quiet, stream)
         verdict = judge(path, tree, tests)
-        os.write(pipe, json.dumps(asdict(verdict)).encode())
+        foreign = [name for name in sorted(set(sys.modules) - before) if _foreign(name)]
+        said = json.dumps({"verdict": asdict(verdict), "imported": foreign})
+        os.write(pipe, said.encode())
         code = 0
     finally:
         os._exit(code)
+
+
+def _foreign(name: str) -> bool:
+    return name.partition(".")[0] not in _OURS

@@ -51,20 +51,21 @@ class Judged:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, print the table, write the JSON file; return the exit status."""
     ask = _parser().parse_args(arguments)
-    missing = uncovered()
+    missing = uncovered() if ask.only is None else []
     if missing:
         print(f"no tests are named for {', '.join(missing)}: see tests/mutation/targets.py")
         return 1
     started = time.monotonic()
     judged: list[Judged] = []
+    ask.out.parent.mkdir(parents=True, exist_ok=True)
     for path in [p for p in TARGETS if ask.only is None or ask.only in p]:
         rows = _judge_file(path, ask)
         _report(rows)
         judged.extend(rows)
+        # after every file: a run that is cut off has not run in vain
+        ask.out.write_text(json.dumps([asdict(row) for row in judged], indent=1))
     print(f"\n{len(judged)} mutants in {time.monotonic() - started:.0f} s")
     _report(judged)
-    ask.out.parent.mkdir(parents=True, exist_ok=True)
-    ask.out.write_text(json.dumps([asdict(row) for row in judged], indent=1))
     complete = ask.sample is None and ask.only is None
     return 1 if _complaints(judged, complete=complete) else 0
 

@@ -6,16 +6,6 @@ from pathlib import Path
 ENUMERATIONS = ("runtime/faults.py", "runtime/messages.py")
 
 _TESTS = "tests/runtime/"
-_ENVELOPE = (
-    f"{_TESTS}test_envelope_edges.py",
-    f"{_TESTS}test_envelope_joint.py",
-    f"{_TESTS}test_envelope.py",
-)
-_GEOMETRY = (
-    f"{_TESTS}test_envelope_shapes.py",
-    f"{_TESTS}test_envelope_geometry_bounds.py",
-    f"{_TESTS}test_envelope_geometry.py",
-)
 
 TARGETS: dict[str, tuple[str, ...]] = {
     "runtime/modes.py": (f"{_TESTS}test_modes.py",),
@@ -23,21 +13,36 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "runtime/fault_tracker.py": (f"{_TESTS}test_fault_tracker.py",),
     "runtime/fallback.py": (f"{_TESTS}test_fallback.py",),
     "runtime/monitors.py": (f"{_TESTS}test_monitors.py", f"{_TESTS}test_monitor_edges.py"),
+    "runtime/authority.py": (f"{_TESTS}test_authority.py",),
     "runtime/plausibility.py": (f"{_TESTS}test_monitor_edges.py", f"{_TESTS}test_plausibility.py"),
-    "runtime/envelope/certificate.py": _ENVELOPE,
-    "runtime/envelope/stop.py": (f"{_TESTS}test_envelope_stop.py", *_ENVELOPE),
-    "runtime/envelope/joint.py": (*_ENVELOPE, f"{_TESTS}test_envelope_invariants.py"),
-    "runtime/envelope/envelope.py": (*_ENVELOPE, *_GEOMETRY),
+    "runtime/envelope/certificate.py": (f"{_TESTS}test_envelope_edges.py",),
+    "runtime/envelope/stop.py": (
+        f"{_TESTS}test_envelope_edges.py",
+        f"{_TESTS}test_envelope_stop.py",
+    ),
+    "runtime/envelope/joint.py": (
+        f"{_TESTS}test_envelope_edges.py",
+        f"{_TESTS}test_envelope_joint_edges.py",
+        f"{_TESTS}test_envelope_joint.py",
+    ),
+    "runtime/envelope/envelope.py": (f"{_TESTS}test_envelope_unit.py",),
     "runtime/envelope/guards.py": (
         f"{_TESTS}test_envelope_guards.py",
         f"{_TESTS}test_monitor_edges.py",
     ),
-    "runtime/envelope/anchors.py": _GEOMETRY,
-    "runtime/envelope/barriers.py": _GEOMETRY,
-    "runtime/envelope/bodies.py": _GEOMETRY,
-    "runtime/envelope/choice.py": _GEOMETRY,
-    "runtime/envelope/distance.py": _GEOMETRY,
-    "runtime/envelope/geometry.py": _GEOMETRY,
+    "runtime/envelope/anchors.py": (f"{_TESTS}test_envelope_anchors.py",),
+    "runtime/envelope/cover.py": (f"{_TESTS}test_envelope_cover.py",),
+    "runtime/envelope/barriers.py": (f"{_TESTS}test_envelope_barriers.py",),
+    "runtime/envelope/bodies.py": (f"{_TESTS}test_envelope_bodies.py",),
+    "runtime/envelope/choice.py": (
+        f"{_TESTS}test_envelope_program.py",
+        f"{_TESTS}test_envelope_choice.py",
+    ),
+    "runtime/envelope/distance.py": (f"{_TESTS}test_envelope_distance.py",),
+    "runtime/envelope/geometry.py": (
+        f"{_TESTS}test_envelope_geometry_state.py",
+        f"{_TESTS}test_envelope_geometry_parts.py",
+    ),
 }
 
 

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from runtime.faults import Fault
-from runtime.interfaces import BasePolicy, RecorderHealth, RecordSink
+from runtime.interfaces import (
+    BasePolicy,
+    GateClient,
+    RecorderHealth,
+    RecordSink,
+    ResidualPolicy,
+)
 from runtime.layout import Floats
 from runtime.messages import (
     Event,
@@ -149,9 +155,11 @@ class Rig:
         deployment: Deployment | None = None,
         *,
         base: BasePolicy | None = None,
-        field: str = "nominal",
+        field: str | None = "nominal",
         arm: bool = True,
         sink: RecordSink | None = None,
+        residual: ResidualPolicy | None = None,
+        gate: GateClient | None = None,
     ) -> None:
         self.deployment = deployment or panda()
         self.base = base or Base(answer)
@@ -161,7 +169,13 @@ class Rig:
         self.port = ScriptedPort(arm=arm)
         self.sink = ListSink()
         surroundings = Surroundings(
-            self.link, self.base, zero_residual(), sink or self.sink, self.port, None
+            self.link,
+            self.base,
+            residual or zero_residual(),
+            sink or self.sink,
+            self.port,
+            None,
+            gate=gate,
         )
         self.done = False
         self.loop = build_loop(self.deployment, surroundings, lambda _: self.done)

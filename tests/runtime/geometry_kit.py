@@ -21,6 +21,7 @@ from runtime.geometry_spec import (
     SphereSpec,
 )
 from runtime.robot_spec import JointLimits
+from tests.runtime.invariant_checker import JointInvariants
 from tests.runtime.shape_oracle import Oracle, Robot
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,8 @@ CROWD: tuple[KeepOut, ...] = (
         shape="capsule", name="post", from_m=(0.75, 0.0, 0.0), to_m=(0.75, 0.0, 0.5), radius_m=0.05
     ),
 )
+TIP = "peg | keep-out table"
+OPEN = Workspace((-2.0, -2.0, -2.0), (2.0, 2.0, 2.0))
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,24 @@ def panda() -> Machine:
 
 def planar() -> Machine:
     return machine("tests/planar/config.yaml")
+
+
+def invariants(which: Machine) -> list[JointInvariants]:
+    return [
+        JointInvariants(
+            limit.position_min_rad,
+            limit.position_max_rad,
+            limit.velocity_max_rad_s,
+            limit.acceleration_max_rad_s2,
+            limit.jerk_max_rad_s3,
+        )
+        for limit in which.limits
+    ]
+
+
+def moved(robot: Machine, **by: float) -> list[float]:
+    """Return home with some joints, by number, turned."""
+    return [q + by.get(f"joint{index + 1}", 0.0) for index, q in enumerate(robot.home)]
 
 
 class Judge:

@@ -2,6 +2,7 @@
 
 import math
 from functools import cache
+from typing import Any
 
 import pytest
 
@@ -162,6 +163,11 @@ def test_what_a_speed_takes_to_be_ramped_away() -> None:
     assert law().strength(-1.0) == 0.0
 
 
+def test_what_the_whole_acceleration_takes_to_be_ramped_away() -> None:
+    """10 rad/s^2 are 1.25 of what a tick's jerk does: 1.25 + 0.25 units of speed, 0.016 each."""
+    assert law().ramp_velocity_rad_s == pytest.approx(1.5 * 0.016, rel=1e-6)
+
+
 @pytest.mark.parametrize("dt_s", [5e-324, 0.1])
 def test_the_longest_period_and_none(dt_s: float) -> None:
     if dt_s == 0.1:
@@ -183,6 +189,12 @@ def test_a_certificate_needs_the_seal_and_nothing_else() -> None:
     except TypeError as error:
         pytest.fail(f"refused: {error}")
     assert certificate.command is command
+
+
+@pytest.mark.parametrize("seal", [None, object(), "seal"])
+def test_without_the_seal_there_is_no_certificate(seal: Any) -> None:
+    with pytest.raises(TypeError, match="pass the command through the envelope"):
+        Certificate(Command(1, 2, 3, 4, 5, [0.0], [0.0]), seal)
 
 
 def test_an_envelope_that_was_never_asked_has_nothing_to_certify() -> None:

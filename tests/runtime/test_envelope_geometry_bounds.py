@@ -7,15 +7,19 @@ import pytest
 from numpy.typing import NDArray
 
 from runtime.envelope import anchors as anchors_file
-from runtime.envelope.anchors import Anchoring, Anchors, Bounds, Extents
+from runtime.envelope import cover as cover_file
+from runtime.envelope import geometry as geometry_file
+from runtime.envelope.anchors import Anchoring, Anchors, Bounds, Extents, Seen, extents
 from runtime.envelope.barriers import barriers
 from runtime.envelope.bodies import Arm
+from runtime.envelope.cover import Cover
 from runtime.geometry_spec import BoxSpec, CapsuleSpec, GeometryConfig, KeepOut, SphereSpec
 from tests.runtime.geometry_kit import MARGIN_M, TABLE, Judge, Machine, panda, planar
 
 SEED = 5
 TOLERANCE_M = 1e-9
 Array = NDArray[np.float64]
+Box = tuple[Array, Array]
 
 
 def random_volumes(rng: np.random.Generator) -> tuple[KeepOut, ...]:
@@ -133,20 +137,64 @@ def test_slopes_are_the_derivatives_of_the_bounds(monkeypatch: pytest.MonkeyPatc
             np.testing.assert_allclose(change, slope[:, :, joint], atol=1e-5)
 
 
+def most_a_cover_promised_too_much(which: Machine, cases: int) -> float:
+    """Return by how much, at most, a cover promises more room than a pose in it leaves, m."""
+    rng = np.random.default_rng(SEED)
+    geometry = which.geometry()
+    judge = Judge(which, geometry.names)
+    worst, home, share = -np.inf, np.array(which.home), np.ones(len(which.home))
+    for _ in range(cases):
+        geometry.settle((home + rng.uniform(-0.3, 0.3) * share).tolist())
+        low = home + rng.uniform(-0.4, 0.4, len(home))
+        high = low + rng.uniform(0.0, 0.1, len(home))
+        boxes = extents(np.stack([low] * 3), np.stack([high] * 3))
+        geometry.cover_anew(boxes, rng.normal(0.0, 1.0, len(home)))
+        cover = geometry.cover
+        far = [name for row, name in enumerate(geometry.names) if row not in cover.near]
+        for at in (*rng.choice([0.0, 1.0], (8, len(home))), rng.random(len(home))):
+            q = np.array(cover.low) + at * (np.array(cover.high) - np.array(cover.low))
+            found = judge.distances(q.tolist())
+            left = min(found[name] for name in far) - MARGIN_M
+            worst = max(worst, cover.room_m - left)
+    return worst
+
+
+def test_no_cover_promises_more_than_there_is() -> None:
+    assert most_a_cover_promised_too_much(panda(), cases=12) <= TOLERANCE_M
+
+
+def test_brute_force_finds_a_cover_that_is_wider_than_was_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = cover_file.made
+
+    def wider(narrow: Box, widest: Box, room: Array) -> Cover:
+        cover, (low, high) = made(narrow, widest, room), widest
+        low, high = 2.0 * low - narrow[0], 2.0 * high - narrow[1]
+        return cover._replace(low=low.tolist(), high=high.tolist())
+
+    monkeypatch.setattr(geometry_file, "made", wider)
+    assert most_a_cover_promised_too_much(panda(), cases=12) > 1e-3
+
+
 # -- planted holes: what the soundness test above is worth -------------------------------------
 
 
-def flipped(self: Bounds, columns: Array) -> Array:
-    sides = self._anchors.sides * np.repeat([-1.0, 1.0], len(columns) // 2)
-    least: Array = sides @ columns + self._anchors.offset[:, :, None]
-    return least
+_see = Bounds.see
 
 
-def no_width(self: Bounds, columns: Array) -> Array:
-    joints = len(columns) // 2
+def flipped(self: Bounds, boxes: Extents) -> Seen:
+    seen = _see(self, boxes)
+    sides = self._anchors.sides * np.repeat([-1.0, 1.0], len(seen.columns) // 2)
+    return seen._replace(line=sides @ seen.columns + self._anchors.offset[:, :, None])
+
+
+def no_width(self: Bounds, boxes: Extents) -> Seen:
+    seen = _see(self, boxes)
+    joints = len(seen.columns) // 2
     slope = self._anchors.sides[:, :, :joints]
-    least: Array = slope @ columns[:joints] + self._anchors.offset[:, :, None]
-    return least
+    line = slope @ seen.columns[:joints] + self._anchors.offset[:, :, None]
+    return seen._replace(line=line)
 
 
 def straight(self: Bounds, away: Array) -> Array:
@@ -156,13 +204,13 @@ def straight(self: Bounds, away: Array) -> Array:
 @pytest.mark.parametrize(
     ("name", "hole"),
     [
-        ("_linear", flipped),
-        ("_linear", no_width),
+        ("see", flipped),
+        ("see", no_width),
         ("_bend", straight),
     ],
 )
 def test_brute_force_finds_planted_holes(
-    name: str, hole: Callable[..., Array], monkeypatch: pytest.MonkeyPatch
+    name: str, hole: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Bounds, name, hole)
     assert most_promised_too_much(panda(), own=True, cases=6, poses=6) > 1e-3

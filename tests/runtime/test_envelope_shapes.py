@@ -1,4 +1,4 @@
-"""What the envelope reads from MJCF and config: enclosures, levers, pairs, and what it refuses."""
+"""Enclosures, levers and excluded pairs of whole robots by brute force; what is refused at home."""
 
 from pathlib import Path
 
@@ -10,39 +10,14 @@ from numpy.typing import NDArray
 from runtime.envelope.anchors import Anchoring, Bounds, Extents
 from runtime.envelope.barriers import Barrier, Workspace, barriers
 from runtime.envelope.bodies import Arm
-from runtime.envelope.distance import parting
 from runtime.envelope.geometry import Geometry
 from runtime.errors import ConfigError
 from runtime.geometry_spec import BoxSpec, CapsuleSpec, GeometryConfig, PlaneSpec, SphereSpec
-from runtime.robot_spec import JointLimits
+from tests.runtime.envelope_kit import WIDE, named_limits, written
 from tests.runtime.geometry_kit import MARGIN_M, ROOT, TABLE, Judge, panda, planar
 
 SEED = 3
-WORKSPACE = Workspace((-9.0, -9.0, -9.0), (9.0, 9.0, 9.0))
 Array = NDArray[np.float64]
-
-
-def limits(*names: str) -> tuple[JointLimits, ...]:
-    return tuple(
-        JointLimits(
-            name=name,
-            position_min_rad=-2.0,
-            position_max_rad=2.0,
-            velocity_max_rad_s=1.0,
-            acceleration_max_rad_s2=10.0,
-            jerk_max_rad_s3=1000.0,
-        )
-        for name in names
-    )
-
-
-def written(folder: Path, body: str, extra: str = "") -> str:
-    path = folder / "robot.xml"
-    path.write_text(
-        f'<mujoco><compiler angle="radian"/>{extra}<worldbody>{body}</worldbody></mujoco>',
-        encoding="utf-8",
-    )
-    return str(path)
 
 
 ALL_SHAPES = """
@@ -93,7 +68,7 @@ def skin(model: mujoco.MjModel, geom: int, rng: np.random.Generator) -> Array:
 
 
 def test_every_shape_lies_in_its_capsule_and_touches_it_nearly(tmp_path: Path) -> None:
-    arm = Arm(written(tmp_path, ALL_SHAPES, WEDGE), "tip", limits("a"))
+    arm = Arm(written(tmp_path, ALL_SHAPES, WEDGE), "tip", named_limits("a"))
     rng = np.random.default_rng(SEED)
     names = {arm.geom_name(geom): geom for geom in range(arm.model.ngeom)}
     capsules = arm.moving_capsules()
@@ -108,17 +83,13 @@ def test_every_shape_lies_in_its_capsule_and_touches_it_nearly(tmp_path: Path) -
 
 
 def test_every_shape_lies_in_its_obstacle(tmp_path: Path) -> None:
-    arm = Arm(written(tmp_path, ALL_SHAPES, WEDGE), "tip", limits("a"))
+    arm = Arm(written(tmp_path, ALL_SHAPES, WEDGE), "tip", named_limits("a"))
     rng = np.random.default_rng(SEED)
     for geom in range(1, arm.model.ngeom):
         obstacle = arm.obstacle(geom)
         local = (skin(arm.model, geom, rng) - obstacle.center) @ obstacle.axes
         beyond = np.linalg.norm(np.maximum(np.abs(local) - obstacle.half, 0.0), axis=1)
         assert beyond.max() <= obstacle.radius_m + 1e-9, obstacle.name
-        assert not obstacle.normal.any()
-    floor = arm.obstacle(0)
-    assert floor.normal.tolist() == [0.0, 0.0, 1.0]
-    assert floor.center.tolist() == [0.0, 0.0, -1.0]
 
 
 def test_no_pose_takes_an_end_further_from_a_joint_than_its_lever() -> None:
@@ -161,11 +132,11 @@ def test_bounds_hold_for_slides_offset_joints_and_joints_in_any_order(tmp_path: 
     """Against MuJoCo's own distances, of spheres and capsules."""
     names = ("twist", "rail", "reach", "turn")
     path = written(tmp_path, SLIDES)
-    arm = Arm(path, "tip", limits(*names))
+    arm = Arm(path, "tip", named_limits(*names))
     volume = SphereSpec(shape="sphere", name="ball", center_m=(0.3, 0.5, 1.0), radius_m=0.2)
     plane = PlaneSpec(shape="plane", name="floor", point_m=(0.0, 0.0, 0.0), normal=(0.0, 0.0, 1.0))
     config = GeometryConfig(margin_m=0.01, self_collision=False, keep_out=(volume, plane))
-    found = [b for b in barriers(arm, config, WORKSPACE) if b.capsule.name != "cart"]
+    found = [b for b in barriers(arm, config, WIDE) if b.capsule.name != "cart"]
     anchoring = Anchoring(arm, found)
     rows, middle = np.arange(len(found)), np.full(len(found), 0.5)
     rng = np.random.default_rng(SEED)
@@ -210,82 +181,7 @@ def distance(data: mujoco.MjData, barrier: Barrier) -> float:
     return float(np.linalg.norm(ball - start - share * along)) - radius - 0.2
 
 
-def test_the_search_for_nearest_points_finds_them() -> None:
-    rng = np.random.default_rng(SEED)
-    ends = rng.uniform(-1.0, 1.0, (300, 2, 3))
-    ends[::10, 1] = ends[::10, 0]
-    half = rng.uniform(0.0, 0.6, (300, 3))
-    half[::7, :2] = 0.0
-    normal, share = parting(ends, half, np.full(300, 0.5), 12)
-    steps = np.linspace(0.0, 1.0, 2001)[:, None, None]
-    points = ends[:, 0] + steps * (ends[:, 1] - ends[:, 0])
-    best = np.linalg.norm(np.maximum(np.abs(points) - half, 0.0), axis=2).min(axis=0)
-    nearest = ends[:, 0] + share[:, None] * (ends[:, 1] - ends[:, 0])
-    found = np.linalg.norm(np.maximum(np.abs(nearest) - half, 0.0), axis=1)
-    assert (found <= best + 1e-3).all()
-    np.testing.assert_allclose(np.linalg.norm(normal, axis=1), 1.0, atol=1e-12)
-    support = (np.abs(normal) * half).sum(axis=1)
-    parted = np.minimum((normal * ends[:, 0]).sum(1), (normal * ends[:, 1]).sum(1)) - support
-    apart = best > 1e-3
-    np.testing.assert_allclose(parted[apart], best[apart], atol=2e-3)
-    assert (parted[best == 0.0] <= 0.0).all()
-
-
-# -- pairs ------------------------------------------------------------------------------------
-
-
-def names_of(path: str, *joints: str, own: bool = True) -> set[str]:
-    arm = Arm(path, "tip", limits(*joints))
-    config = GeometryConfig(margin_m=0.01, self_collision=own, keep_out=(TABLE,))
-    return {barrier.name for barrier in barriers(arm, config, WORKSPACE)}
-
-
-CHAIN = """
-<geom name="ground" type="box" size="1 1 .1" pos="0 0 -1"/>
-<body name="foot">
-  <geom name="foot" type="sphere" size=".05"/>
-  <body name="one" pos=".3 0 0">
-    <joint name="a" axis="0 0 1"/>
-    <geom name="one" type="sphere" size=".05"/>
-    <body name="two" pos=".3 0 0">
-      <joint name="b" axis="0 0 1"/>
-      <geom name="two" type="sphere" size=".05"/>
-      <body name="three" pos=".3 0 0">
-        <joint name="c" axis="0 0 1"/>
-        <geom name="three" type="sphere" size=".05"/>
-        <body name="tool" pos=".2 0 0">
-          <geom type="sphere" size=".05"/>
-          <site name="tip"/>
-        </body>
-      </body>
-    </body>
-  </body>
-</body>
-"""
-
-
-def test_pairs_leave_out_neighbours_and_what_the_mjcf_excludes(tmp_path: Path) -> None:
-    fresh = names_of(written(tmp_path, CHAIN), "a", "b", "c")
-    own = {name for name in fresh if "keep-out" not in name and "workspace" not in name}
-    last = "geom 5 of tool"
-    assert own == {
-        "one | ground",
-        "two | ground",
-        "three | ground",
-        f"{last} | ground",
-        "two | foot",
-        "three | foot",
-        f"{last} | foot",
-        "three | one",
-        f"{last} | one",
-    }
-    assert {f"{who} | keep-out table" for who in ("one", "two", "three", last)} < fresh
-    assert {f"tool | workspace {axis} {side}" for axis in "xyz" for side in ("low", "high")} < fresh
-    lines = '<exclude body1="three" body2="one"/><exclude body1="foot" body2="tool"/>'
-    extra = f"<contact>{lines}</contact>"
-    fewer = names_of(written(tmp_path, CHAIN, extra), "a", "b", "c")
-    assert fresh - fewer == {"three | one", f"{last} | foot"}
-    assert not names_of(written(tmp_path, CHAIN), "a", "b", "c", own=False) & own
+# -- what the model leaves out ------------------------------------------------------------------
 
 
 def test_links_that_the_pandas_mjcf_excludes_never_come_near() -> None:
@@ -393,28 +289,6 @@ def test_parts_of_the_robot_too_near_at_home_are_refused_by_name() -> None:
         Geometry.load(
             str(which.mjcf), which.site, which.limits, which.home, config, which.workspace
         )
-
-
-def test_a_shape_on_a_joint_that_nobody_commands_is_refused(tmp_path: Path) -> None:
-    path = written(tmp_path, CHAIN)
-    with pytest.raises(ConfigError, match=r"three hangs on joint 'c', which the robot"):
-        Arm(path, "tip", limits("a", "b"))
-
-
-def test_names_that_are_not_there_and_files_that_are_no_mjcf_are_refused(tmp_path: Path) -> None:
-    path = written(tmp_path, CHAIN)
-    with pytest.raises(ConfigError, match="has no 'tongue'"):
-        Arm(path, "tongue", limits("a", "b", "c"))
-    with pytest.raises(ConfigError, match="has no 'd'"):
-        Arm(path, "tip", limits("a", "b", "d"))
-    broken = tmp_path / "broken.xml"
-    broken.write_text("<mujoco", encoding="utf-8")
-    with pytest.raises(ConfigError, match="cannot be read as MJCF"):
-        Arm(str(broken), "tip", limits("a"))
-    # MuJoCo itself knows no plane that moves: it has no thickness to enclose
-    sail = '<body><joint name="a"/><geom type="plane" size="1 1 1"/><site name="tip"/></body>'
-    with pytest.raises(ConfigError, match="cannot be read as MJCF"):
-        Arm(written(tmp_path, sail), "tip", limits("a"))
 
 
 def test_the_oracle_reads_the_same_files() -> None:

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from runtime.envelope.envelope import Envelope, EnvelopeState
 from runtime.messages import Limit
-from runtime.robot_spec import JointLimits
+from tests.runtime.envelope_kit import numbered_limits
 from tests.runtime.invariant_checker import JointInvariants, check
 
 TICKS_MIN: Final = 100_000
@@ -38,20 +38,6 @@ ROBOTS = (
     (JointInvariants(-0.5, 0.5, 3.0, 0.5, 9000.0), JointInvariants(-3.0, 3.0, 2.0, 40.0, 300.0)),
 )
 ABSURD = (math.nan, math.inf, -math.inf, 1e300, -1e300, 1.7e308, 5e-324, -0.0)
-
-
-def as_limits(rows: tuple[JointInvariants, ...]) -> tuple[JointLimits, ...]:
-    return tuple(
-        JointLimits(
-            name=f"joint{number}",
-            position_min_rad=row.q_min,
-            position_max_rad=row.q_max,
-            velocity_max_rad_s=row.v_max,
-            acceleration_max_rad_s2=row.a_max,
-            jerk_max_rad_s3=row.j_max,
-        )
-        for number, row in enumerate(rows, 1)
-    )
 
 
 SHARES = st.floats(-1.5, 1.5)
@@ -70,7 +56,7 @@ class AnythingAsked(RuleBasedStateMachine):
     ) -> None:
         """Take a robot and a place to begin."""
         self.rows, self.dt_s = robot, dt_s
-        self.envelope = Envelope(as_limits(robot), dt_s)
+        self.envelope = Envelope(numbered_limits(robot), dt_s)
         self.envelope.rest_at(self.inside(share))
         self.sent = [list(self.envelope.q)]
         self.judged = 0
@@ -146,7 +132,7 @@ class AnythingAsked(RuleBasedStateMachine):
         if pending:
             self.envelope.admit([at_share(row, share) for row in self.rows])
         packed = msgspec.msgpack.encode(self.envelope.save())
-        twin = Envelope(as_limits(self.rows), self.dt_s)
+        twin = Envelope(numbered_limits(self.rows), self.dt_s)
         twin.restore(msgspec.msgpack.decode(packed, type=EnvelopeState))
         assert twin.save() == self.envelope.save()
         self.envelope = twin
@@ -197,7 +183,7 @@ class AnythingAsked(RuleBasedStateMachine):
 
     def stop_of_a_twin(self) -> None:
         """From here the kept stop ends at exact rest, inside everything."""
-        twin = Envelope(as_limits(self.rows), self.dt_s)
+        twin = Envelope(numbered_limits(self.rows), self.dt_s)
         twin.restore(self.envelope.save())
         sent = self.sent[-1 - CONTEXT :]
         context = CONTEXT if len(self.sent) > CONTEXT else 0
@@ -227,7 +213,7 @@ def clamped(q: float, row: JointInvariants) -> float:
 
 def test_anything_in_any_order_keeps_the_invariants() -> None:
     AnythingAsked.ticks = 0
-    machine = settings(max_examples=60, stateful_step_count=40, derandomize=True, deadline=None)
+    machine = settings(max_examples=70, stateful_step_count=40, derandomize=True, deadline=None)
     run_state_machine_as_test(AnythingAsked, settings=machine)
     print(f"{AnythingAsked.ticks} ticks")
     assert AnythingAsked.ticks >= TICKS_MIN

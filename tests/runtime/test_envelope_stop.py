@@ -109,6 +109,16 @@ def test_where_the_number_of_steps_changes(whole: int, nudge: float) -> None:
         compare(at_a_corner, alpha, 12.0, 0.002, 5000.0)
 
 
+@pytest.mark.parametrize("more", [0.01, 0.06, 0.07, 0.12])
+@pytest.mark.parametrize("strength", [1.5, 2.5, 7.5])
+def test_between_two_whole_steps_the_law_is_no_parabola(strength: float, more: float) -> None:
+    """Half-way between it takes away an eighth of a unit more than x (x + 1)/2 says."""
+    w = 0.5 * strength * (strength + 1.0) + more
+    for ramp in range(3):
+        before = w + ramp * (strength - ramp) + 0.5 * ramp * (ramp + 1)
+        compare(before, 1.0 + ramp - strength, 12.0, 0.002, 5000.0)
+
+
 def test_an_acceleration_that_one_tick_of_jerk_exceeds() -> None:
     for w in (-5.0, -0.3, 0.0, 0.1, 0.5, 3.2):
         for alpha in (-0.5, -0.2, 0.0, 0.5):
