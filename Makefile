@@ -3,8 +3,8 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
-RECORDS := out/records
-EPISODES ?= 50
+EPISODES ?= 40
+STEPS ?= 6000
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check bench coverage coverage-safety mutation safety wheel-smoke clean
@@ -12,9 +12,8 @@ EPISODES ?= 50
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/.installed-run  ## Insert pegs: 50 field episodes; record, report and picture in out/.
-	$(BIN)/trimtab run --arm --episodes $(EPISODES) --field field
-	$(BIN)/trimtab report $(RECORDS) --out out/report.html
+run: $(VENV)/.installed-learn  ## The base in the field, learning live, then what it learnt; report in out/.
+	$(BIN)/trimtab trial --field field --episodes $(EPISODES) --steps $(STEPS)
 
 check: $(VENV)/.installed-dev  ## Lint, types and import floors; no tests.
 	$(BIN)/ruff check .
@@ -32,9 +31,9 @@ coverage: $(VENV)/.installed-dev  ## Tests with branch coverage.
 
 # what decides about motion, and the fast tests that judge it
 SAFETY_CORE := runtime.envelope runtime.modes runtime.faults runtime.fault_tracker \
-	runtime.fallback runtime.monitors runtime.plausibility
+	runtime.fallback runtime.monitors runtime.plausibility runtime.authority
 SAFETY_TESTS := $(addprefix tests/runtime/test_,envelope*.py outside_start.py modes.py faults.py \
-	fault_tracker.py fallback.py monitors.py plausibility.py)
+	fault_tracker.py fallback.py monitors.py plausibility.py authority.py)
 
 coverage-safety: $(VENV)/.installed-dev  ## Branch coverage of what decides about motion: all of it.
 	$(BIN)/python -m pytest -q $(addprefix --cov=,$(SAFETY_CORE)) --cov-branch --cov-report=term \
@@ -62,6 +61,10 @@ $(VENV)/.installed-run: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable .
 	@touch $@
 
+$(VENV)/.installed-learn: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[learn]'
+	@touch $@ $(VENV)/.installed-run
+
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable '.[learn,dev]'
-	@touch $@ $(VENV)/.installed-run
+	@touch $@ $(VENV)/.installed-run $(VENV)/.installed-learn

@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from runtime.cli_residual import begin_lineage, lineage_folder, residual_app
+from runtime.cli_trial import PRESSED_ABOVE_N, trial
 from runtime.errors import ConfigError, RecordError, StartRefused, TrimtabError
 from runtime.faults import ROWS, Row
 from runtime.messages import Outcome, Request, SignalKind, SignalSource, TaskSignal
@@ -24,6 +26,8 @@ from runtime.record_format import SEGMENT_SUFFIX, new_place, socket_folder
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 base_app = typer.Typer(no_args_is_help=True, help="Train and check base policies.")
 app.add_typer(base_app, name="base")
+app.add_typer(residual_app, name="residual")
+app.command()(trial)
 console = Console(highlight=False)
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The config file.")]
@@ -66,13 +70,17 @@ def run(
     field: Annotated[str | None, typer.Option(help="A block of sim.fields.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the simulation.")] = None,
     episodes: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="End after so many steps.")] = None,
     arm: Annotated[bool, typer.Option("--arm", help="Ask to arm (simulated links only).")] = False,
+    learn: Annotated[bool, typer.Option("--learn", help="Let the residual learn.")] = False,
+    residual: Annotated[bool, typer.Option("--residual", help="Use what was learnt.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run the control daemon, recorded, until it is told to stop or its episodes are over."""
+    from runtime.companions import companions
     from runtime.lockfile import RobotLock
     from runtime.supervisor import Supervisor
-    from runtime.view import LiveRun
+    from runtime.view import LiveRun, Plan
     from runtime.wiring import load_deployment
 
     if clock not in ("lockstep", "realtime"):
@@ -84,12 +92,20 @@ def run(
     picture = records.parent / "arm.png"
     picture.unlink(missing_ok=True)
     options = ["--config", str(config), "--clock", clock, "--picture", str(picture)]
-    for name, value in (("--field", field), ("--seed", seed), ("--episodes", episodes)):
+    ends = (("--episodes", episodes), ("--steps", steps))
+    for name, value in (("--field", field), ("--seed", seed), *ends):
         options += [] if value is None else [name, str(value)]
     options += ["--simulated-only"] if arm else []
-    view = LiveRun(episodes)
+    beside = []
+    if learn or residual:
+        lineage = begin_lineage(config, place.run) if learn else lineage_folder(config)
+        options += ["--gate", "learning" if learn else "deployed"]
+        cpu = deployment.config.realtime.cpu if clock == "realtime" else None
+        beside = companions(place, lineage, learn=learn, control_cpu=cpu)
+    view = LiveRun(Plan(episodes))
     live = nullcontext() if as_json else Live(view, console=console, transient=True)
-    supervisor = Supervisor(place, deployment.config.recorder, options, lock, arm, view.show)
+    recorder = deployment.config.recorder
+    supervisor = Supervisor(place, recorder, options, lock, arm, view.show, beside)
     with live:
         ended = supervisor.run()
     if place.folder.exists():
@@ -165,7 +181,7 @@ def base_check(
     file: Annotated[Path, typer.Argument(help="A policy file.")], as_json: JsonOption = False
 ) -> None:
     """Print a policy file's contract and replay its parity vectors."""
-    from runtime.wiring import inspect_base, render_base
+    from runtime.looking import inspect_base, render_base
 
     report = inspect_base(file)
     if as_json:
@@ -226,14 +242,21 @@ def replay(
 def report(
     path: Annotated[Path, typer.Argument(help="A segment, a run, or a folder of runs.")],
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("out/report.html"),
+    base: Annotated[Path | None, typer.Option(help="The base alone, to compare.")] = None,
+    learnt: Annotated[Path | None, typer.Option(help="What was learnt, same starts.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write one self-contained HTML page about a record."""
+    from runtime.comparison import compare
     from runtime.records import read_record
     from runtime.report import write_report
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    numbers = write_report(read_record(latest_run(path)), out)
+    if (base is None) != (learnt is None):
+        raise ConfigError("--base and --learnt go together: name a record for each, or neither")
+    record, found = read_record(latest_run(path)), None
+    if base is not None and learnt is not None:
+        found = compare(read_record(base), read_record(learnt), record, PRESSED_ABOVE_N)
+    numbers = write_report(record, out, found)
     if as_json:
         _print_json(msgspec.to_builtins(numbers))
     else:
@@ -300,6 +323,9 @@ def mark(
         str, typer.Argument(help="success, failure, abort, unknown, begin, reset, reset-end, note.")
     ],
     text: Annotated[str, typer.Argument(help="A remark for the record.")] = "",
+    episode: Annotated[
+        int, typer.Option(min=0, help="The ended episode that an outcome corrects; 0: this one.")
+    ] = 0,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """State an outcome, a beginning or a remark to a running daemon."""
@@ -322,13 +348,13 @@ def mark(
         signal = TaskSignal(kinds[what], SignalSource.MARK)
     elif what != "note":
         raise ConfigError(f"{what}: allowed are {', '.join([*outcomes, *kinds, 'note'])}")
-    _ask(config, OperatorSignal(getpass.getuser(), signal, text))
+    _ask(config, OperatorSignal(getpass.getuser(), signal, text, episode))
 
 
 @app.command("check-config")
 def check_config(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Check the config, the robot spec, the base policy and the simulation against each other."""
-    from runtime.wiring import check_deployment
+    from runtime.looking import check_deployment
 
     facts = check_deployment(config)
     if as_json:

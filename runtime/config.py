@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 from runtime.errors import ConfigError
 from runtime.faults import tighten
 from runtime.geometry_spec import SHAPES, GeometryConfig, Metres, Vector3
+from runtime.residual_spec import GateConfig, ResidualConfig
 from runtime.robot_spec import Finite, Name, Positive, RobotSpec, Share, SmallAngle, StrictModel
 from runtime.units import metres, newtons
 
@@ -165,7 +166,11 @@ class RecorderConfig(StrictModel):
 
 
 class Config(StrictModel):
-    """The whole of config.yaml. `link` names the function that opens the robot (LinkFactory)."""
+    """The whole of config.yaml. `link` names the function that opens the robot (LinkFactory).
+
+    Without `residual` the base runs alone; without `gate` no snapshot reaches it; `learner` is
+    checked by policies/learner.
+    """
 
     version: Literal[1]
     robot_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
@@ -181,6 +186,9 @@ class Config(StrictModel):
     realtime: RealtimeConfig
     recorder: RecorderConfig
     link: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+    residual: ResidualConfig | None = None
+    gate: GateConfig | None = None
+    learner: dict[str, Any] | None = None
     sim: dict[str, Any] = {}
 
     @model_validator(mode="after")
@@ -198,6 +206,7 @@ class Config(StrictModel):
         _check_force(self.guards.contact_force, sizes, self.control.servo_hz)
         _check_workspace(self.guards.workspace, self.geometry.margin_m)
         _check_validity(self.control)
+        _check_learning(self)
         return self
 
 
@@ -259,6 +268,13 @@ def _check_validity(control: ControlConfig) -> None:
         )
 
 
+def _check_learning(config: "Config") -> None:
+    """Refuse a gate without a residual to guard, and a learner without a gate."""
+    for block, needs in (("gate", "residual"), ("learner", "gate")):
+        if getattr(config, block) is not None and getattr(config, needs) is None:
+            raise ValueError(f"{block}: needs the block `{needs}`; add it, or remove `{block}`")
+
+
 def parse(model: type[Model], data: Any, source: str) -> Model:
     """Check plain data against `model`.
 
@@ -306,15 +322,28 @@ def read_yaml(path: Path) -> Any:
         ConfigError: the file is missing, not YAML, or a key stands twice.
     """
     try:
-        data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
-    except DuplicateKeyError as error:
-        raise ConfigError(f"{path}: a key stands twice: {error.problem}") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}") from None
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Return one YAML text as plain data.
+
+    Raises:
+        ConfigError: it is not YAML, or a key stands twice.
+    """
+    try:
+        data = YAML(typ="safe", pure=True).load(text)
+    except DuplicateKeyError as error:
+        raise ConfigError(f"{source}: a key stands twice: {error.problem}") from None
+    except YAMLError as error:
+        raise ConfigError(f"{source}: not readable as YAML: {error}") from None
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: must be a mapping of keys, is {type(data).__name__}")
+        raise ConfigError(f"{source}: must be a mapping of keys, is {type(data).__name__}")
     return data
 
 

@@ -8,16 +8,17 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from runtime.errors import StartRefused, TrimtabError
+from runtime.gate_client import GateConnection, gate_rules, lost_after_s
 from runtime.interfaces import Link
 from runtime.lockfile import RobotLock
 from runtime.loop import ControlLoop, EpisodesDone
-from runtime.messages import Event, EventKind
+from runtime.messages import Event, EventKind, Phase
 from runtime.operator_port import OperatorPort
 from runtime.preflight import require_own_packages
 from runtime.realtime import (
@@ -29,6 +30,7 @@ from runtime.realtime import (
 )
 from runtime.record_format import RecorderPlace
 from runtime.recorder import RecorderClient
+from runtime.tick import ControlTick
 from runtime.wiring import (
     Deployment,
     Surroundings,
@@ -36,13 +38,14 @@ from runtime.wiring import (
     build_tick,
     load_base,
     load_deployment,
+    load_residual,
     open_link,
     record_header,
     save_picture,
-    zero_residual,
 )
 
 _RECORDER_START_S = 10.0
+_GATE_START_S = 90.0
 _NS_PER_US = 1000
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SUPERVISOR_DIED = signal.SIGUSR1
@@ -65,6 +68,8 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--field")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--episodes", type=int)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--gate", choices=["none", "deployed", "learning"], default="none")
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--simulated-only", action="store_true")
     parser.add_argument("--parent", type=int, help="the supervisor's process number")
@@ -92,10 +97,36 @@ def _realtime_notes(facts: RealtimeFacts) -> list[str]:
     return [granted, *(f"warning: {warning}" for warning in facts.warnings)]
 
 
-def _let_signals_end(loop: ControlLoop, port: OperatorPort) -> None:
+def _end_after(episodes: int | None, steps: int | None) -> Callable[[ControlTick], bool]:
+    """Return what ends the run: so many episodes, or the episode in which so many policy steps
+    are reached; None: neither."""
+    if episodes is not None:
+        return EpisodesDone(episodes)
+    if steps is None:
+        return lambda _: False
+
+    def reached(tick: ControlTick) -> bool:
+        record = tick.record
+        return record.base_sequence.item() >= steps and record.phase.item() != Phase.RUNNING
+
+    return reached
+
+
+def _enter_realtime(deployment: Deployment, sink: RecorderClient, link: Link) -> None:
+    for note in _realtime_notes(enter_realtime(deployment.config.realtime)):
+        sink.event(Event(0, link.clock.now_ns(), EventKind.NOTE, note))
+
+
+def _let_signals_end(loop: ControlLoop, port: OperatorPort, gate: GateConnection | None) -> None:
     """Make SIGINT and SIGTERM an orderly stop, and the supervisor's death a fault."""
+
+    def end() -> None:
+        loop.end()
+        if gate is not None:
+            gate.stop_waiting()
+
     for number in _SIGNALS:
-        signal.signal(number, lambda *_: loop.end())
+        signal.signal(number, lambda *_: end())
     signal.signal(_SUPERVISOR_DIED, lambda *_: port.lose_supervisor())
 
 
@@ -108,6 +139,23 @@ def _end_of(loop: ControlLoop, planned: bool, failure: str) -> int:
     rest = "the robot is at rest" if loop.at_rest else "the robot is NOT seen at rest: look at it"
     sys.stderr.write(f"stopped: {why}; {rest}\n")
     return ENDED_BY_STOP
+
+
+def _connect_gate(
+    options: argparse.Namespace, deployment: Deployment, place: RecorderPlace, actions: int
+) -> GateConnection | None:
+    """Return the line to the gate, or None where the base runs alone. Raises ConfigError."""
+    if options.gate == "none":
+        return None
+    rules = gate_rules(deployment.config)
+    lockstep = options.clock == "lockstep"
+    waits = lockstep and options.gate == "learning"
+    return GateConnection(
+        place,
+        actions,
+        lost_after_s=lost_after_s(rules, lockstep=lockstep),
+        lag_steps=rules.lockstep_lag_steps if waits else None,
+    )
 
 
 def _save_picture(link: Link, path: Path) -> None:
@@ -139,24 +187,27 @@ def run(options: argparse.Namespace) -> int:
             "--arm: this link drives a real robot, which only its operator arms: leave --arm out "
             "and use `trimtab ask arm`"
         )
+    # the seed that a simulation was given is the exploration's, too
+    residual = load_residual(deployment, base.contract, link.describe().seeds.get("sim"))
     place = RecorderPlace(options.run, options.folder, options.sockets)
     header = record_header(deployment, base.contract, place.run, options.clock, link.describe())
     sink = RecorderClient(
         place, header, lockstep=lockstep, lost_after_s=deployment.config.recorder.lost_after_s
     )
     port = OperatorPort(place.sockets, header.setpoint)
+    gate = _connect_gate(options, deployment, place, header.action)
     try:
         sink.wait_ready(_RECORDER_START_S)
-        never = options.episodes is None
-        done = (lambda _: False) if never else EpisodesDone(options.episodes)
+        done = _end_after(options.episodes, options.steps)
         pacer = None if lockstep else _pacer(deployment)
         epoch = int(time.time())
-        surroundings = Surroundings(link, base, zero_residual(), sink, port, pacer, epoch)
+        surroundings = Surroundings(link, base, residual, sink, port, pacer, epoch, gate)
         loop = build_loop(deployment, surroundings, done, tick)
-        _let_signals_end(loop, port)
+        if gate is not None and lockstep:
+            gate.wait_ready(_GATE_START_S)
+        _let_signals_end(loop, port, gate)
         if not lockstep:
-            for note in _realtime_notes(enter_realtime(deployment.config.realtime)):
-                sink.event(Event(0, link.clock.now_ns(), EventKind.NOTE, note))
+            _enter_realtime(deployment, sink, link)
         quiet_garbage_collector()
         planned = loop.run()
         if planned and options.picture is not None:
@@ -166,6 +217,8 @@ def run(options: argparse.Namespace) -> int:
         sink.close()
         link.close()
         port.close()
+        if gate is not None:
+            gate.close()
         lock.close()
 
 

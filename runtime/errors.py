@@ -35,3 +35,15 @@ class LinkError(TrimtabError):
     """The robot or its simulation cannot be reached or driven."""
 
     exit_code = 6
+
+
+class SnapshotError(TrimtabError):
+    """A residual's snapshot cannot be used; says which check it failed."""
+
+    exit_code = 9
+
+
+class LearnerError(TrimtabError):
+    """The learner was given what it cannot learn from, or cannot resume what was saved."""
+
+    exit_code = 10

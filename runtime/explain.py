@@ -19,7 +19,7 @@ from runtime.explain_record import (
 )
 from runtime.explain_reference import reference_before
 from runtime.faults import Response
-from runtime.messages import EventKind, Limit, Mode, Outcome, Phase, Request
+from runtime.messages import EventKind, Limit, Mode, Outcome, Phase, Request, Stage
 from runtime.records import Record
 from runtime.replay import check_layout
 from runtime.rerun import deployment_of
@@ -96,8 +96,13 @@ def _policy_fact(row: np.void) -> PolicyFact:
     return PolicyFact(
         base_action=row["base_action"].tolist(),
         residual_action=row["residual_action"].tolist(),
+        residual_noise=row["residual_noise"].tolist(),
+        residual_version=int(row["residual_version"][0]),
+        stage=Stage(int(row["residual_stage"][0])).name,
+        region_share=float(row["region_share"][0]),
         authority=row["authority"].tolist(),
         action=row["action"].tolist(),
+        executed=row["action_executed"].tolist(),
         setpoint=row["setpoint"].tolist(),
         setpoint_measured=row["setpoint_measured"].tolist(),
         unfamiliarity=float(row["base_unfamiliarity"][0]),

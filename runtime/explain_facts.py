@@ -94,12 +94,18 @@ class CommandFact(msgspec.Struct, frozen=True):
 
 
 class PolicyFact(msgspec.Struct, frozen=True):
-    """What the policies asked for. `used`: the action moved the set-point in this tick's mode."""
+    """What the policies asked for, and what came of it. `executed`: the action that is left after
+    the contract's limits and the set-point's reach."""
 
     base_action: list[float]
     residual_action: list[float]
+    residual_noise: list[float]
+    residual_version: int
+    stage: str
+    region_share: float
     authority: list[float]
     action: list[float]
+    executed: list[float]
     setpoint: list[float]
     setpoint_measured: list[float]
     unfamiliarity: float

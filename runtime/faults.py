@@ -65,6 +65,11 @@ class Fault(enum.IntEnum):
     JOINT_SPEED_GUARD = 26
     ELBOW_SPEED_GUARD = 27
     CONTACT_FORCE_GUARD = 28
+    RESIDUAL_FAILED = 29
+    RESIDUAL_OUT_OF_BOUND = 30
+    SNAPSHOT_REFUSED = 31
+    GATE_LOST = 32
+    LEARNER_LOST = 33
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,16 @@ ROWS: tuple[Row, ...] = (
         "The measured elbow speed is above its guard."),
     Row(Fault.CONTACT_FORCE_GUARD, Response.HOLD, 1, Clear.AFTER_DWELL, 0.2,
         "The filtered contact force is above its guard: the tool presses too hard."),
+    Row(Fault.RESIDUAL_FAILED, Response.DROP_RESIDUAL, 1, Clear.ON_REARM, 0.0,
+        "The residual policy raised an error; the base goes on alone."),
+    Row(Fault.RESIDUAL_OUT_OF_BOUND, Response.DROP_RESIDUAL, 1, Clear.ON_REARM, 0.0,
+        "The residual policy asked for more than the contract's bound lets it."),
+    Row(Fault.SNAPSHOT_REFUSED, Response.WARN, 1, Clear.WHEN_CLEAR, 0.0,
+        "An offered snapshot of the residual failed a check; the one before stays live."),
+    Row(Fault.GATE_LOST, Response.WARN, 1, Clear.WHEN_CLEAR, 0.0,
+        "The gate's heartbeat is gone: nothing new is promoted."),
+    Row(Fault.LEARNER_LOST, Response.WARN, 1, Clear.WHEN_CLEAR, 0.0,
+        "The learner's heartbeat is gone: the residual stays as it is."),
 )  # fmt: skip
 
 

@@ -7,8 +7,17 @@ from typing import Protocol
 
 from runtime.clock import Clock
 from runtime.config import Config
+from runtime.gate_wire import Grant
 from runtime.layout import Floats
-from runtime.messages import Command, Event, GroupSize, TaskSignal, TickInputs, TickRecord
+from runtime.messages import (
+    Command,
+    Event,
+    GroupSize,
+    Stage,
+    TaskSignal,
+    TickInputs,
+    TickRecord,
+)
 from runtime.policy_contract import PolicyInterface
 from runtime.robot_spec import RobotSpec
 
@@ -116,6 +125,20 @@ class BasePolicy(Protocol):
         ...
 
 
+@dataclass
+class ResidualAnswer:
+    """What a residual says for one record; buffers of shape [action], reused.
+
+    `action`: in action units, noise included, inside the contract's bound. `noise`: the part of
+    it that was drawn. `takes_part`: False in a segment that was drawn for the base alone; the
+    action is then exactly zero.
+    """
+
+    action: Floats
+    noise: Floats
+    takes_part: bool = False
+
+
 class ResidualPolicy(Protocol):
     """The residual: bounded by itself; version 0 is exactly zero."""
 
@@ -124,8 +147,50 @@ class ResidualPolicy(Protocol):
         """The snapshot's version."""
         ...
 
-    def act(self, record: TickRecord, base_action: Floats, out: Floats) -> None:
-        """Write the residual action (shape [action]) into `out`."""
+    @property
+    def refused(self) -> int:
+        """How many offers were refused so far."""
+        ...
+
+    def act(
+        self, record: TickRecord, base_action: Floats, stage: Stage, out: ResidualAnswer
+    ) -> None:
+        """Write the residual's answer for `record` into `out`."""
+        ...
+
+    def offer(self, data: bytes) -> str:
+        """Take over an encoded snapshot (snapshot.py) between two ticks; return why not, empty if
+        it is live now. `data` is one that the gate passed; the cheap checks are made again."""
+        ...
+
+
+@dataclass(frozen=True)
+class GateHealth:
+    """What control knows of gate and learner."""
+
+    gate_lost: bool = False
+    learner_lost: bool = False
+
+
+class GateClient(Protocol):
+    """Control's side of the gate. Never blocks in real time; in lockstep `after` may wait."""
+
+    @property
+    def grant(self) -> Grant:
+        """Stage and authority granted now."""
+        ...
+
+    def health(self) -> GateHealth:
+        """Return whether gate and learner still beat (cheap)."""
+        ...
+
+    def after(self, record: TickRecord, residual: ResidualPolicy) -> Sequence[Event]:
+        """Between two ticks: take what arrived, hand offers to `residual`, answer; return what
+        the record must hold of it."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the gate."""
         ...
 
 

@@ -1,15 +1,19 @@
 """A keyframe: everything that a tick remembers, as plain data."""
 
+from dataclasses import dataclass
+
 import msgspec
 
+from runtime.authority import Authority, AuthorityState
 from runtime.envelope.envelope import EnvelopeState
-from runtime.episodes import EpisodeState
+from runtime.episodes import EpisodeManager, EpisodeState
 from runtime.fallback import FallbackState
-from runtime.fault_tracker import TrackerState
+from runtime.fault_tracker import FaultTracker, TrackerState
 from runtime.force_filter import ForceState
+from runtime.measured_arm import MeasuredArm
 from runtime.messages import Mode
-from runtime.monitors import MonitorState
-from runtime.motion import MotionState
+from runtime.monitors import Monitors, MonitorState
+from runtime.motion import Motion, MotionState
 from runtime.scripted import ScriptState
 from runtime.setpoints import SetpointState
 from runtime.trajectory import PlanState
@@ -43,3 +47,53 @@ class Saved(msgspec.Struct):
     plan: PlanState
     envelope: EnvelopeState
     force: ForceState | None
+    authority: AuthorityState
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The parts of a tick that remember something from one step to the next."""
+
+    tracker: FaultTracker
+    monitors: Monitors
+    episodes: EpisodeManager
+    motion: Motion
+    authority: Authority
+    arm: MeasuredArm
+
+    def save(self, tick: TickState) -> bytes:
+        """Return the state of all of them and of the tick itself (msgpack), bit exact."""
+        parts = self.motion.parts
+        return msgspec.msgpack.encode(
+            Saved(
+                tick=tick,
+                tracker=self.tracker.state,
+                monitors=self.monitors.state,
+                episodes=self.episodes.state,
+                motion=self.motion.state,
+                script=parts.scripted.state,
+                fallback=parts.fallback.state,
+                setpoints=parts.setpoints.state,
+                plan=parts.trajectory.state,
+                envelope=parts.envelope.save(),
+                force=self.arm.save(),
+                authority=self.authority.state,
+            )
+        )
+
+    def restore(self, data: bytes) -> TickState:
+        """Take up a state that `save` returned; return the tick's own."""
+        saved = msgspec.msgpack.decode(data, type=Saved)
+        parts = self.motion.parts
+        self.tracker.state = saved.tracker
+        self.monitors.state = saved.monitors
+        self.episodes.restore(saved.episodes)
+        self.motion.state = saved.motion
+        parts.scripted.state = saved.script
+        parts.fallback.state = saved.fallback
+        parts.setpoints.state = saved.setpoints
+        parts.trajectory.restore(saved.plan)
+        parts.envelope.restore(saved.envelope)
+        self.arm.restore(saved.force)
+        self.authority.state = saved.authority
+        return saved.tick

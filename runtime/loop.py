@@ -11,7 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from runtime.faults import Response
-from runtime.interfaces import BasePolicy, Link, RecordSink, ResidualPolicy
+from runtime.gate_wire import Grant
+from runtime.interfaces import (
+    BasePolicy,
+    GateClient,
+    Link,
+    RecordSink,
+    ResidualAnswer,
+    ResidualPolicy,
+)
 from runtime.messages import (
     SIGNAL_SLOTS,
     STAGES,
@@ -22,6 +30,7 @@ from runtime.messages import (
     Phase,
     Request,
     Sizes,
+    Stage,
     TaskSignal,
     TickRecord,
     new_inputs,
@@ -41,7 +50,8 @@ _STAGE = {name: index for index, name in enumerate(STAGES)}
 
 @dataclass(frozen=True)
 class LoopParts:
-    """What the loop connects. `pacer` is None in lockstep, where the link paces."""
+    """What the loop connects. `pacer` is None in lockstep, where the link paces; `gate` where
+    nothing is ever granted."""
 
     tick: ControlTick
     link: Link
@@ -50,6 +60,7 @@ class LoopParts:
     sink: RecordSink
     port: Port
     pacer: Pacer | None
+    gate: GateClient | None = None
 
 
 class ControlLoop:
@@ -64,7 +75,10 @@ class ControlLoop:
         self._is_done = is_done
         self._ending: Request = Request.NONE
         self._ending_since_s = 0.0
-        self._residual_out = self._inputs.residual_action.copy()
+        zeros = self._inputs.residual_action.copy()
+        self._answer = ResidualAnswer(action=zeros, noise=zeros.copy())
+        self._nothing = self._grant = Grant(Stage.OBSERVE, zeros.tolist())
+        self._gate = parts.gate
         self._base_out = self._inputs.base_action.copy()
         self._keyframe_due = True
         self._raised: Exception | None = None
@@ -118,6 +132,11 @@ class ControlLoop:
         recorded = time.perf_counter_ns()
         if record.policy_due[0]:
             self._think(record)
+        if self._gate is not None:
+            self._listen(self._gate, record)
+            if self._lockstep:
+                # it may have waited for long: the supervisor beat meanwhile, and was not heard
+                parts.port.poll()
         stage_ns[_STAGE["lateness"]] = lateness_ns
         stage_ns[_STAGE["read"]] = read - begin
         stage_ns[_STAGE["step"]] = stepped - read
@@ -163,6 +182,22 @@ class ControlLoop:
             self._keyframe_due = True
         inputs.records_dropped[0] = health.dropped
         inputs.recorder_lost[0] = health.lost
+        if self._gate is not None:
+            self._hear(self._gate)
+
+    def _hear(self, gate: GateClient) -> None:
+        """Bring what the gate grants, and how it and the learner fare, into the inputs."""
+        inputs, health = self._inputs, gate.health()
+        inputs.gate_lost[0] = health.gate_lost
+        inputs.learner_lost[0] = health.learner_lost
+        inputs.snapshots_refused[0] = self._parts.residual.refused
+        if gate.grant is not self._grant:
+            self._take(gate.grant)
+
+    def _take(self, grant: Grant) -> None:
+        self._grant = grant
+        self._inputs.residual_stage[0] = grant.stage
+        self._inputs.authority_granted[:] = grant.authority
 
     def _next_signals(self) -> list[TaskSignal]:
         """Return as many signals as a tick takes; the others wait for the next."""
@@ -235,17 +270,44 @@ class ControlLoop:
         begin_ns = parts.link.clock.now_ns()
         try:
             parts.base.act(record, self._base_out)
-            parts.residual.act(record, self._base_out, self._residual_out)
         except Exception:
             inputs.base_failed[0] = True
             self._event(EventKind.TRACEBACK, traceback.format_exc())
+        self._think_further(record)
         inputs.base_inference_ns[0] = parts.link.clock.now_ns() - begin_ns
         inputs.base_unfamiliarity[0] = parts.base.unfamiliarity
         inputs.base_action[:] = self._base_out
-        inputs.residual_action[:] = self._residual_out
-        inputs.residual_version[0] = parts.residual.version
         inputs.base_sequence[0] += 1
         inputs.base_observed_ns[0] = record.now_ns[0]
+
+    def _think_further(self, record: TickRecord) -> None:
+        """Ask the residual about this record and what the base made of it."""
+        inputs, answer, residual = self._inputs, self._answer, self._parts.residual
+        inputs.residual_failed[0] = False
+        try:
+            residual.act(record, self._base_out, self._grant.stage, answer)
+        except Exception:
+            answer.action[:], answer.noise[:], answer.takes_part = 0.0, 0.0, False
+            inputs.residual_failed[0] = True
+            self._event(EventKind.TRACEBACK, traceback.format_exc())
+        inputs.residual_action[:] = answer.action
+        inputs.residual_noise[:] = answer.noise
+        inputs.residual_takes_part[0] = answer.takes_part
+        inputs.residual_version[0] = residual.version
+
+    def _listen(self, gate: GateClient, record: TickRecord) -> None:
+        """Let the gate's client do its work; one that raises is let go, with all that it granted:
+        what learns never ends the loop."""
+        try:
+            events = gate.after(record, self._parts.residual)
+        except Exception:
+            self._event(EventKind.TRACEBACK, traceback.format_exc())
+            self._gate = None
+            self._take(self._nothing)
+            self._inputs.gate_lost[0] = True
+            return
+        for event in events:
+            self._parts.sink.event(event)
 
     def _keyframe(self) -> None:
         self._event(EventKind.KEYFRAME, data=self._parts.tick.save())

@@ -40,6 +40,17 @@ class Mode(enum.IntEnum):
     STOPPED = 7
 
 
+class Stage(enum.IntEnum):
+    """How far the residual has come. OBSERVE and WARM run in mode BASE, SHADOW in SHADOW, EXPLORE
+    and ADAPTIVE in ADAPTIVE; only EXPLORE adds noise."""
+
+    OBSERVE = 0
+    WARM = 1
+    EXPLORE = 2
+    SHADOW = 3
+    ADAPTIVE = 4
+
+
 class Request(enum.IntEnum):
     """What an operator may ask for; at most one per tick. STOP always wins."""
 
@@ -209,6 +220,21 @@ class TickInputs(Block):
     ]
     residual_action: Annotated[Floats, Spec(Kind.FLOAT, "1", "Residual's action.", "action")]
     residual_version: Annotated[Ints, Spec(Kind.INT, "1", "Snapshot that made it; 0 is zero.")]
+    residual_noise: Annotated[
+        Floats, Spec(Kind.FLOAT, "1", "The part of it that was drawn to explore.", "action")
+    ]
+    residual_takes_part: Annotated[
+        Flags, Spec(Kind.FLAG, "", "This segment was not drawn for the base alone.")
+    ]
+    residual_failed: Annotated[Flags, Spec(Kind.FLAG, "", "The residual raised an error.")]
+    # what the gate grants, and how it, the learner and the snapshots fare
+    residual_stage: Annotated[Codes, Spec(Kind.CODE, "", "Stage that is granted.", 1, Stage)]
+    authority_granted: Annotated[
+        Floats, Spec(Kind.FLOAT, "1", "Authority per action that is granted.", "action")
+    ]
+    snapshots_refused: Annotated[Ints, Spec(Kind.INT, "1", "Offered snapshots refused so far.")]
+    gate_lost: Annotated[Flags, Spec(Kind.FLAG, "", "The gate does not beat.")]
+    learner_lost: Annotated[Flags, Spec(Kind.FLAG, "", "The learner does not beat.")]
 
 
 class TickRecord(TickInputs):
@@ -231,6 +257,12 @@ class TickRecord(TickInputs):
     # action
     action: Annotated[Floats, Spec(Kind.FLOAT, "1", "base + authority * residual.", "action")]
     authority: Annotated[Floats, Spec(Kind.FLOAT, "1", "Authority per action.", "action")]
+    region_share: Annotated[
+        Floats, Spec(Kind.FLOAT, "1", "Authority that the measured tool position allows.")
+    ]
+    action_executed: Annotated[
+        Floats, Spec(Kind.FLOAT, "1", "The set-point step that was made, as an action.", "action")
+    ]
     setpoint: Annotated[
         Floats, Spec(Kind.FLOAT, "", "Set-point the actions move (contract's units).", "setpoint")
     ]
@@ -339,10 +371,16 @@ class EventKind(enum.Enum):
     KEYFRAME = "keyframe"
     NOTE = "note"
     MARK = "mark"
+    SNAPSHOT = "snapshot"
+    VERDICT = "verdict"
+    PROGRESS = "progress"
+    OUTCOME = "outcome"
 
 
 class Event(msgspec.Struct, frozen=True):
-    """Something that happened at a tick. `data` carries a keyframe's state (msgpack)."""
+    """Something that happened at a tick. `data` carries a keyframe's state (msgpack), or the
+    encoded snapshot of the residual that went live. `text` of VERDICT and PROGRESS is what the gate
+    passed on (gate_wire.Verdict, Progress; JSON), or a sentence."""
 
     tick: int
     now_ns: int

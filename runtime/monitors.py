@@ -28,7 +28,8 @@ _STOP = int(Request.STOP)
 @dataclass(frozen=True)
 class MonitorLimits:
     """What the robot can do, age and time budgets in nanoseconds (`groups_ns` begins with the
-    joints), how unfamiliar an observation may be (1: the edge of training), deadline budget."""
+    joints), how unfamiliar an observation may be (1: the edge of training), the most that a
+    residual may ask for (action units), deadline budget."""
 
     joints: Sequence[JointRange]
     groups_ns: tuple[int, ...]
@@ -36,6 +37,7 @@ class MonitorLimits:
     base_max_age_ns: int
     base_max_inference_ns: int
     base_max_unfamiliarity: float
+    residual_bound: Sequence[float]
     missed_per_s: int
     servo_hz: float
 
@@ -56,6 +58,7 @@ class MonitorState(msgspec.Struct):
     place: PlaceState
     stale_groups: int = 0
     dropped: int = 0
+    snapshots_refused: int = 0
     missed_level: float = 0.0
     workspace_floor: float = 0.0
     fast_refused: bool = False
@@ -215,6 +218,18 @@ class Monitors:
             conditions |= 1 << Fault.TICK_RAISED
         if inputs.request.item() == _STOP:
             conditions |= 1 << Fault.OPERATOR_STOP
+        return conditions | self._learning(inputs)
+
+    def _learning(self, inputs: TickInputs) -> int:
+        conditions = 0
+        refused = inputs.snapshots_refused.item()
+        if refused > self.state.snapshots_refused:
+            conditions |= 1 << Fault.SNAPSHOT_REFUSED
+        self.state.snapshots_refused = refused
+        if inputs.gate_lost.item():
+            conditions |= 1 << Fault.GATE_LOST
+        if inputs.learner_lost.item():
+            conditions |= 1 << Fault.LEARNER_LOST
         return conditions
 
     def _wall_clock(self, offset_ns: int) -> int:
@@ -293,11 +308,21 @@ class Monitors:
             conditions |= 1 << Fault.BASE_FAILED
         if not all_finite(inputs.base_action.tolist()):
             conditions |= 1 << Fault.BASE_NOT_FINITE
-        if not all_finite(inputs.residual_action.tolist()):
-            conditions |= 1 << Fault.RESIDUAL_NOT_FINITE
+        conditions |= self._residual(inputs)
         # NaN is past every limit
         if not (inputs.base_unfamiliarity.item() <= self._limits.base_max_unfamiliarity):
             conditions |= 1 << Fault.OBSERVATION_UNFAMILIAR
         if not (inputs.base_inference_ns.item() <= self._limits.base_max_inference_ns):
             conditions |= 1 << Fault.INFERENCE_SLOW
         return conditions
+
+    def _residual(self, inputs: TickInputs) -> int:
+        if inputs.residual_failed[0]:
+            return 1 << Fault.RESIDUAL_FAILED
+        residual = inputs.residual_action.tolist()
+        if not all_finite(residual):
+            return 1 << Fault.RESIDUAL_NOT_FINITE
+        inside = all(
+            abs(r) <= bound for r, bound in zip(residual, self._limits.residual_bound, strict=True)
+        )
+        return 0 if inside else 1 << Fault.RESIDUAL_OUT_OF_BOUND

@@ -19,9 +19,13 @@ from runtime.trajectory import Trajectory
 
 
 class MotionState(msgspec.Struct):
-    """The action that the set-point follows now, and the sequence of its base action."""
+    """The action that the set-point follows now, and the sequence of its base action.
+
+    `executed`: what is left of it after the contract's limits and reach, in action units.
+    """
 
     action: list[float]
+    executed: list[float]
     base_sequence: int = 0
     homed: bool = False
 
@@ -43,7 +47,7 @@ class Motion:
     def __init__(self, parts: MotionParts, action_size: int, blend_s: float) -> None:
         self.parts = parts
         self._blend_s = blend_s
-        self.state = MotionState(action=[0.0] * action_size)
+        self.state = MotionState(action=[0.0] * action_size, executed=[0.0] * action_size)
 
     def arm(self, q: Sequence[float]) -> None:
         """Set the reference once to the measured pose (rad), at rest, and begin homing."""
@@ -85,7 +89,7 @@ class Motion:
         """The policy takes over; base actions up to `base_sequence` belong to the past."""
         self.parts.scripted.cancel()
         self.parts.setpoints.start_at(self.parts.envelope.q)
-        self.state.action = [0.0] * len(self.state.action)
+        self.state.action = self.state.executed = [0.0] * len(self.state.action)
         self.state.base_sequence = base_sequence
 
     def act(self, action: list[float], base_sequence: int) -> bool:
@@ -101,6 +105,7 @@ class Motion:
             parts.setpoints.begin_step()
         state.action, state.base_sequence = action, base_sequence
         parts.trajectory.move_to(parts.setpoints.act(action), self._blend_s)
+        state.executed = parts.setpoints.executed()
         return new_step
 
     @property

@@ -13,9 +13,18 @@ import zmq
 
 from runtime.clock import seconds_to_ns
 from runtime.errors import LinkError
-from runtime.messages import Event, EventKind, Mode, Request, SignalSource, TaskSignal
+from runtime.messages import (
+    Event,
+    EventKind,
+    Mode,
+    Request,
+    SignalKind,
+    SignalSource,
+    TaskSignal,
+)
 from runtime.wire import (
     MAX_MESSAGE_BYTES,
+    Correction,
     Heartbeat,
     OperatorMessage,
     OperatorReply,
@@ -86,7 +95,7 @@ class OperatorPort:
         self._socket.bind(endpoint(folder))
         self._requests: deque[tuple[bytes, OperatorRequest]] = deque()
         self._signals: list[TaskSignal] = []
-        self._texts: list[str] = []
+        self._texts: list[tuple[EventKind, str]] = []
         self._asking: bytes | None = None
         self._heartbeat_ns = 0
         self._supervisor_died = False
@@ -114,7 +123,7 @@ class OperatorPort:
         chosen = stop or self._requests[0]
         self._requests.remove(chosen)
         self._asking, message = chosen
-        self._texts.append(f"{message.who} asks for {message.request.name}")
+        self._texts.append((EventKind.MARK, f"{message.who} asks for {message.request.name}"))
         return message.request
 
     def signals(self) -> list[TaskSignal]:
@@ -125,7 +134,7 @@ class OperatorPort:
     def events(self, tick: int, now_ns: int) -> list[Event]:
         """Return and forget what people did."""
         taken, self._texts = self._texts, []
-        return [Event(tick, now_ns, EventKind.MARK, text) for text in taken]
+        return [Event(tick, now_ns, kind, text) for kind, text in taken]
 
     def answer(self, refused: bool, mode: Mode, text: str) -> None:
         """Reply to the sender of the last request."""
@@ -169,15 +178,19 @@ class OperatorPort:
             self._refuse(sender, f"{_MAX_WAITING} requests wait already; ask again later")
 
     def _take_signal(self, sender: bytes, message: OperatorSignal) -> None:
-        said = message.text
-        if message.signal is not None:
-            refusal = self._signal_refusal(message.signal)
+        said, signal = message.text, message.signal
+        if signal is not None:
+            refusal = self._signal_refusal(signal) or _episode_refusal(signal, message.episode)
             if refusal:
                 self._refuse(sender, refusal)
                 return
-            self._signals.append(message.signal)
-            said = f"{message.signal.kind.name} {message.signal.outcome.name} {said}".strip()
-        self._texts.append(f"{message.who}: {said}")
+            if message.episode:
+                word = Correction(message.episode, signal.outcome.name, message.who)
+                self._texts.append((EventKind.OUTCOME, msgspec.json.encode(word).decode()))
+            else:
+                self._signals.append(signal)
+            said = f"{signal.kind.name} {signal.outcome.name} {said}".strip()
+        self._texts.append((EventKind.MARK, f"{message.who}: {said}"))
         self._reply(sender, OperatorReply(True, text="It is in the record."))
 
     def _signal_refusal(self, signal: TaskSignal) -> str:
@@ -205,6 +218,15 @@ class OperatorPort:
         except zmq.ZMQError:
             # whoever asked is gone; what was asked is in the record all the same
             return
+
+
+def _episode_refusal(signal: TaskSignal, episode: int) -> str:
+    """Return why a signal cannot be about an episode that has ended, or nothing."""
+    if episode < 0:
+        return f"episode {episode}; episodes count from 1"
+    if episode and signal.kind is not SignalKind.OUTCOME:
+        return f"{signal.kind.name} is of now; only an OUTCOME can be said of episode {episode}"
+    return ""
 
 
 class ScriptedPort:

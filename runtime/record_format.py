@@ -18,7 +18,7 @@ import msgspec
 
 from runtime.errors import StartRefused
 from runtime.layout import Layout
-from runtime.messages import GroupSize, Sizes
+from runtime.messages import EventKind, GroupSize, Sizes
 
 TICK_TOPIC = "/tick"
 EVENT_TOPIC = "/event"
@@ -32,7 +32,7 @@ EVENT_SCHEMA: dict[str, Any] = {
     "properties": {
         "tick": {"type": "integer"},
         "now_ns": {"type": "integer"},
-        "kind": {"type": "string", "enum": ["traceback", "keyframe", "note", "mark"]},
+        "kind": {"type": "string", "enum": [kind.value for kind in EventKind]},
         "text": {"type": "string"},
         "data": {"type": "string", "contentEncoding": "base64"},
     },
@@ -86,11 +86,32 @@ class Ack(msgspec.Struct, frozen=True):
 
 
 class EpisodeResult(msgspec.Struct, frozen=True):
-    """How one episode ended; `outcome` is a messages.Outcome name."""
+    """How one episode ended; `outcome` is a messages.Outcome name.
+
+    `version`: the snapshot at its end, 0 where the residual had no authority. `explored`: it was
+    disturbed by noise.
+    """
 
     episode: int
     outcome: str
     duration_s: float
+    version: int = 0
+    explored: bool = False
+
+
+class ResidualStatus(msgspec.Struct, frozen=True):
+    """How the residual and its learner fare. `stage` is a messages.Stage name; `authority` the
+    largest of any action in use in the last running tick; `steps` and `updates` the learner's last
+    progress; `updates_per_step` what it reached over the last 500 policy steps or so."""
+
+    stage: str
+    version: int
+    authority: float
+    steps: int
+    updates: int
+    updates_per_step: float
+    promoted: int
+    refused: int
 
 
 class RecorderStatus(msgspec.Struct, frozen=True):
@@ -98,7 +119,8 @@ class RecorderStatus(msgspec.Struct, frozen=True):
 
     `stage_p50_us` and `stage_p99_us` have one entry per messages.STAGES and cover the ticks since
     the last status; `limited_ticks` counts ticks per messages.Limit name since the start;
-    `faults` names the active ones.
+    `faults` names the active ones. `robot_s`: policy steps over the policy's rate. `residual`:
+    None while nothing was granted.
     """
 
     run: str
@@ -120,6 +142,8 @@ class RecorderStatus(msgspec.Struct, frozen=True):
     size_bytes: int
     bytes_per_s: float
     notes: list[str]
+    robot_s: float = 0.0
+    residual: ResidualStatus | None = None
 
 
 class RecordHeader(msgspec.Struct, frozen=True):
@@ -152,6 +176,11 @@ class RecordHeader(msgspec.Struct, frozen=True):
         """Return the message sizes from which control made its blocks."""
         groups = tuple(GroupSize(name, size) for name, size in self.groups.items())
         return Sizes(len(self.joints), self.action, self.setpoint, groups)
+
+    def rate_hz(self) -> float:
+        """Return the policy's rate; 0 when the record says nothing of its policy."""
+        contract = msgspec.json.decode(self.contract or "{}")
+        return float(contract.get("rate_hz", 0.0))
 
     def tick_layout(self) -> Layout:
         """Return the layout of the recorded ticks."""
@@ -203,6 +232,21 @@ class RecorderPlace:
     def status_endpoint(self) -> str:
         """RecorderStatus messages (msgpack) for live views."""
         return f"ipc://{self.sockets}/status"
+
+    @property
+    def feed_endpoint(self) -> str:
+        """Everything that the recorder takes, as it comes, for learner and gate."""
+        return f"ipc://{self.sockets}/feed"
+
+    @property
+    def gate_endpoint(self) -> str:
+        """What control and gate say to each other."""
+        return f"ipc://{self.sockets}/gate"
+
+    @property
+    def learner_endpoint(self) -> str:
+        """What learner and gate say to each other."""
+        return f"ipc://{self.sockets}/learner"
 
     @property
     def journal(self) -> Path:

@@ -20,6 +20,7 @@ import msgspec
 import zmq
 
 from runtime.errors import RecordError
+from runtime.feed import FeedPublisher
 from runtime.journal import left_journals
 from runtime.messages import Event, EventKind
 from runtime.record_format import (
@@ -107,6 +108,7 @@ class Recorder:
         self._live.setsockopt(zmq.SNDHWM, 10)
         self._live.setsockopt(zmq.LINGER, 0)
         self._live.bind(options.place.status_endpoint)
+        self._feed = FeedPublisher(self._context, options.place)
 
     def ask_to_end(self) -> None:
         """End once control is silent; asked twice, end now."""
@@ -130,6 +132,7 @@ class Recorder:
         finally:
             self._data.close()
             self._live.close()
+            self._feed.close()
             self._context.term()
 
     def _receive(self) -> None:
@@ -147,16 +150,20 @@ class Recorder:
         kind, sequence, payload = open_frame(data)
         if kind == FrameKind.HELLO:
             self._greet(sequence, msgspec.msgpack.decode(payload, type=RecordHeader))
+            self._feed.greet(bytes(payload))
             return
         if self._writer is None or not self._frames.take(sequence):
             return
+        self._feed.publish(data)
         if not self._chunk_bytes:
             self._chunk_since_s = self._heard_s
         self._chunk_bytes += len(data)
         if kind == FrameKind.TICKS:
             self._tally.add(self._writer.add_ticks(payload))
         elif kind == FrameKind.EVENT:
-            self._writer.add_event(msgspec.msgpack.decode(payload, type=Event))
+            event = msgspec.msgpack.decode(payload, type=Event)
+            self._writer.add_event(event)
+            self._tally.hear(event)
         elif kind == FrameKind.FINISH:
             self._finished = True
             return  # acknowledged once the file is closed
@@ -168,6 +175,7 @@ class Recorder:
             place, limits = self._options.place, self._options.limits
             self._writer = RecordWriter(place.folder, header, limits)
             self._status_bytes = self._writer.size_bytes
+            self._tally.rate_hz = header.rate_hz()
         self._frames.greet(sequence)
         self._answer()
 
@@ -186,6 +194,7 @@ class Recorder:
             self._answer()
         if now_s - self._status_s >= _STATUS_S:
             self._publish(now_s)
+        self._feed.say_header(self._writer.last_tick if self._writer else 0)
         if not self._asked_s and os.getppid() != self._options.parent:
             self.ask_to_end()
         if self._asked_s and (

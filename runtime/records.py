@@ -43,7 +43,14 @@ _RECORD_HEAD = struct.Struct("<BQ")
 # of a chunk: first log time, last log time, uncompressed size
 _CHUNK_HEAD = struct.Struct("<QQQ")
 # what parsing damaged bytes raises
-_DAMAGE = (McapError, CRCValidationError, zstandard.ZstdError, struct.error, UnicodeDecodeError)
+_DAMAGE = (
+    McapError,
+    CRCValidationError,
+    zstandard.ZstdError,
+    struct.error,
+    UnicodeDecodeError,
+    OverflowError,  # a length that was flipped into more than an index can be
+)
 _CHUNK_BYTES_MAX = 1 << 28
 _CHANNEL_ID = struct.Struct("<H")
 # opcode, length, channel, sequence, log time, publish time

@@ -1,12 +1,13 @@
 """A recorded run through the same tick again, every decision compared.
 
 Two strengths. Envelope: recorded inputs and actions go through ControlTick; every output must be
-equal. Policy: the base is asked again about each record that it answered, too. On the machine
-that recorded (same fingerprint) equal means bit for bit; elsewhere commands may differ by 1e-9 rad
-and actions by 1e-5 of their range, decisions not at all.
+equal. Policy: the base is asked again about each record that it answered, too, and the snapshots
+of the residual that the record carries. On the machine that recorded (same fingerprint) equal means
+bit for bit; elsewhere commands may differ by 1e-9 rad and actions by 1e-5 of their range, decisions
+not at all.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 
 from runtime.errors import RecordError
 from runtime.fault_tracker import names
-from runtime.interfaces import BasePolicy
+from runtime.interfaces import BasePolicy, ResidualAnswer, ResidualPolicy
 from runtime.messages import (
     EventKind,
     Limit,
     Mode,
     Sizes,
+    Stage,
     TickInputs,
     TickRecord,
     new_inputs,
@@ -32,6 +34,7 @@ from runtime.tick import ControlTick
 
 COMMAND_TOLERANCE_RAD = 1e-9
 ACTION_TOLERANCE_SHARE = 1e-5
+_ROUNDING = 1e-12
 _EXAMPLES = 20
 _STRETCHES = 200
 _COMMAND = ("q_applied", "dq_applied", "command_sent", "epoch", "command_sequence", "valid_for_ns")
@@ -129,8 +132,14 @@ class Replay:
                 self._compare(index, replayed, fields, result)
         return result
 
-    def policy(self, base: BasePolicy) -> ReplayResult:
-        """Ask the base again about every record that it answered; compare its actions."""
+    def policy(
+        self, base: BasePolicy, residuals: Mapping[int, ResidualPolicy] | None = None
+    ) -> ReplayResult:
+        """Ask the base again about every record that it answered; compare its actions.
+
+        `residuals`: by version; each is asked for its mean action where it took part, which is
+        compared with what was recorded less its noise.
+        """
         result = ReplayResult("policy", self._same_machine)
         spec = base.contract.action
         span = np.array(spec.high) - np.array(spec.low)
@@ -149,7 +158,32 @@ class Replay:
             if not _within(recorded, out, tolerance):
                 self._note(result, int(ticks[index + 1]), "base_action", recorded, out.copy())
                 result.different += 1
+            self._residual(int(index), record, residuals or {}, result)
         return result
+
+    def _residual(
+        self,
+        index: int,
+        asked: TickRecord,
+        residuals: Mapping[int, ResidualPolicy],
+        result: ReplayResult,
+    ) -> None:
+        """Ask the residual again about the record at `index`; its answer stands in the next."""
+        row = self._record.ticks[index + 1]
+        version = int(row["residual_version"][0])
+        if not row["residual_takes_part"][0] or version not in residuals:
+            return
+        zeros = np.zeros(len(row["residual_action"]))
+        answer = ResidualAnswer(zeros, zeros.copy())
+        base_action = np.array(row["base_action"], dtype=np.float64)
+        residuals[version].act(asked, base_action, Stage.ADAPTIVE, answer)
+        recorded = row["residual_action"] - row["residual_noise"]
+        # noise is added to the mean before both are scaled: the difference of the two is rounded
+        tolerance = _ROUNDING if self._same_machine else ACTION_TOLERANCE_SHARE
+        if not _within(recorded, answer.action, tolerance):
+            name = "residual_action"
+            self._note(result, int(row["tick"][0]), name, recorded, answer.action)
+            result.different += 1
 
     def other_config(self) -> ReplayResult:
         """Replay as `envelope`, but carry the tick's own state on: what would another config do?

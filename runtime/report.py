@@ -7,22 +7,26 @@ import jinja2
 import msgspec
 
 from runtime import report_plots as plots
+from runtime import report_residual as learning
+from runtime.amounts import format_size, format_span
+from runtime.comparison import Comparison, comparison_rows, difference_words, starts_words
 from runtime.errors import RecordError
 from runtime.records import Record
 from runtime.summary import LIMITS, Summary, summary
 
 _TEMPLATE = Path(__file__).with_name("report_template.html")
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def write_report(record: Record, path: Path) -> Summary:
+def write_report(record: Record, path: Path, found: Comparison | None = None) -> Summary:
     """Write the page to `path` and return the numbers on it.
+
+    `found`: a comparison of base and learnt, to be shown above the record they come from.
 
     Raises:
         RecordError: the page cannot be written there.
     """
     numbers = summary(record)
-    page = render_report(record, numbers)
+    page = render_report(record, numbers, found)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, encoding="utf-8")
@@ -33,7 +37,7 @@ def write_report(record: Record, path: Path) -> Summary:
     return numbers
 
 
-def render_report(record: Record, numbers: Summary) -> str:
+def render_report(record: Record, numbers: Summary, found: Comparison | None = None) -> str:
     """Return the page as HTML; it refers to nothing outside itself."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters.update(size=format_size, span=format_span)
@@ -45,8 +49,32 @@ def render_report(record: Record, numbers: Summary) -> str:
         limits=[limit.name for limit in LIMITS],
         limited_total=_limited_total(numbers),
         contract=_indented(record.header.contract),
-        plots=_plots(record, numbers),
+        plots=_plots(record, numbers) | _residual_plots(record, numbers, found),
+        found=found,
+        comparison=_compared(found),
+        difference=f"{difference_words(found)}; {starts_words(found)}" if found else "",
+        residual=numbers.residual,
     )
+
+
+def _compared(found: Comparison | None) -> dict[str, Any]:
+    """Return heads and rows of the comparison's table."""
+    if found is None:
+        return {}
+    parts = {"base alone": found.base, "while learning": found.learning, "learnt": found.deployed}
+    shown = {name: part for name, part in parts.items() if part is not None}
+    return {"heads": list(shown), "rows": comparison_rows(found, list(shown.values()))}
+
+
+def _residual_plots(record: Record, numbers: Summary, found: Comparison | None) -> dict[str, str]:
+    residual = numbers.residual
+    if residual is None:
+        return {}
+    return {
+        "learning": learning.learning_curve_plot(numbers.episodes, residual, found),
+        "authority": learning.authority_plot(record, residual),
+        "size": learning.residual_size_plot(record, residual),
+    }
 
 
 def _plots(record: Record, numbers: Summary) -> dict[str, str]:
@@ -73,21 +101,3 @@ def _indented(text: str) -> str:
     except msgspec.DecodeError:
         return text
     return msgspec.json.format(msgspec.json.encode(plain), indent=2).decode()
-
-
-def format_size(size_bytes: float) -> str:
-    """Return a number of bytes with a decimal unit."""
-    value, unit = float(size_bytes), 0
-    while value >= 1000 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.3g} {_UNITS[unit]}" if value < 999.5 else f"{value:.0f} {_UNITS[unit]}"
-
-
-def format_span(seconds: float) -> str:
-    """Return a duration in the unit a person would use."""
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 120:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -11,6 +11,10 @@ from tempfile import TemporaryDirectory
 from runtime.config import Config, parse, read_yaml
 from runtime.errors import RecordError
 from runtime.fingerprint import fingerprint
+from runtime.interfaces import ResidualPolicy
+from runtime.messages import EventKind
+from runtime.policy_contract import PolicyInterface
+from runtime.record_format import RecordHeader
 from runtime.records import Record
 from runtime.replay import Replay, ReplayResult
 from runtime.robot_spec import RobotSpec
@@ -21,6 +25,7 @@ from runtime.wiring import (
     build_tick,
     load_base,
     load_deployment,
+    load_residual,
     sizes_for,
 )
 
@@ -32,7 +37,17 @@ def deployment_of(record: Record) -> Iterator[Deployment]:
     Raises:
         RecordError: the record's header lacks what a replay needs.
     """
-    header = record.header
+    with unpacked(record.header) as deployment:
+        yield deployment
+
+
+@contextmanager
+def unpacked(header: RecordHeader) -> Iterator[Deployment]:
+    """Yield the deployment that a record's header carries, in a folder for that time.
+
+    Raises:
+        RecordError: the header lacks what a tick is composed from.
+    """
     missing = [name for name in (MODEL_FILE, BASE_FILE) if name not in header.files]
     if missing or not header.config or not header.robot:
         raise RecordError(f"the record's header lacks {', '.join(missing) or 'config or robot'}")
@@ -77,4 +92,23 @@ def replay_record(
         replay = Replay(record, tick, sizes, same_machine=same_machine)
         if other_config is not None:
             return replay.other_config()
-        return replay.policy(base) if strength == "policy" else replay.envelope()
+        if strength == "policy":
+            return replay.policy(base, _residuals(record, deployment, base.contract))
+        return replay.envelope()
+
+
+def _residuals(
+    record: Record, deployment: Deployment, contract: PolicyInterface
+) -> dict[int, ResidualPolicy]:
+    """Return the residual at every version that went live, and at version 0."""
+    residuals = {0: load_residual(deployment, contract, 0)}
+    for event in record.events:
+        if event.kind is EventKind.SNAPSHOT:
+            residual = load_residual(deployment, contract, 0)
+            if refusal := residual.offer(event.data):
+                raise RecordError(
+                    f"tick {event.tick}: {event.text}: this snapshot cannot be asked again: "
+                    f"{refusal}; replay with the version that recorded it"
+                )
+            residuals[residual.version] = residual
+    return residuals

@@ -8,7 +8,7 @@ from runtime.messages import Mode
 from runtime.modes import REQUESTS
 from runtime.safety_assumptions import ASSUMPTIONS, HARDWARE, ROLES
 from runtime.safety_case import INVARIANTS, Claim
-from runtime.safety_watch import GUARDS_CASE, SYSTEM
+from runtime.safety_watch import GUARDS_CASE, RESIDUAL, SYSTEM
 
 _INTRODUCTION = """\
 # Safety
@@ -122,6 +122,7 @@ def safety_page() -> str:
     lines += ["", _ROLES_TO_STANDARDS.rstrip(), *_claims(INVARIANTS)]
     lines += ["", "## The case: what is watched", *_claims(GUARDS_CASE)]
     lines += ["", "## The case: what surrounds them", *_claims(SYSTEM)]
+    lines += ["", "## The case: what learns on the robot", *_claims(RESIDUAL)]
     lines += _assumptions()
     lines += ["", "## Responses", "", "The worst active one wins: "]
     lines[-1] += " < ".join(response.name for response in Response) + ".\n"

@@ -212,4 +212,65 @@ SYSTEM = (
     ),
 )
 
-CLAIMS = INVARIANTS + GUARDS_CASE + SYSTEM
+RESIDUAL = (
+    Claim(
+        "R1",
+        "What learns on the robot is bounded three times, by code that shares nothing: by itself, "
+        "by the tick, which takes its authority away in the tick in which it asks for more, and by "
+        "the envelope. A residual that raises or asks for NaN is dropped, too; the base goes on.",
+        (),
+        ("policies/residual.py", "runtime/monitors.py", "runtime/tick.py"),
+        (
+            *in_file(
+                "tests/policies/test_residual.py",
+                "test_it_never_leaves_its_bound",
+                "test_what_is_no_observation_is_answered_with_nothing",
+            ),
+            *in_file(
+                "tests/runtime/test_residual_in_the_loop.py",
+                "test_a_residual_that_misbehaves_is_dropped_in_that_tick_and_comes_back_by_ramp",
+            ),
+            *in_file("tests/runtime/test_monitors.py", "test_a_residual_ends_at_its_bound"),
+        ),
+        "The bound limits a rate: what many small steps add up to is the region's to limit.",
+    ),
+    Claim(
+        "R2",
+        "The residual acts only as far as it is granted, no faster than its ramp, and only while "
+        "the tool is measured inside its region; every way down is immediate.",
+        (),
+        ("runtime/authority.py", "runtime/tick.py", "runtime/modes.py"),
+        (
+            *in_file(
+                "tests/runtime/test_authority.py",
+                "test_never_above_the_grant_nor_faster_than_the_ramp",
+                "test_nothing_in_the_tick_of_a_drop_outside_or_elsewhere",
+            ),
+            *in_file(
+                "tests/runtime/test_residual_in_the_loop.py",
+                "test_outside_its_region_it_has_no_authority",
+            ),
+        ),
+        "Inside its region it may do what the envelope admits: press, or work against the base.",
+    ),
+    Claim(
+        "R3",
+        "Control takes a snapshot only if it is whole, finite, newer, made for this base and these "
+        "terms, computed here as in training, and near what is live on the last observations; "
+        "otherwise the one before stays.",
+        (),
+        ("policies/residual.py", "policies/gate_checks.py", "runtime/snapshot.py"),
+        (
+            *in_file(
+                "tests/policies/test_residual.py",
+                "test_a_bad_snapshot_is_refused_with_its_reason",
+                "test_garbage_never_raises",
+                "test_what_is_not_newer_is_refused",
+                "test_actions_may_not_jump_on_what_was_just_seen",
+            ),
+        ),
+        "A snapshot that passes can still be bad at its task; then it is bounded, not good.",
+    ),
+)
+
+CLAIMS = INVARIANTS + GUARDS_CASE + SYSTEM + RESIDUAL

@@ -45,6 +45,10 @@ class Setpoints(Protocol):
         """Set the set-point by `action` (action units) from the origin; return the joint target."""
         ...
 
+    def executed(self) -> list[float]:
+        """Return what `act` made of its action after every limit, in action units."""
+        ...
+
     def approach(self, goal: Sequence[float], step: float) -> bool:
         """Move at most `step` (m, where it is a tool) towards `goal`; True once it is there."""
         ...
@@ -102,6 +106,14 @@ class JointSetpoints:
         ]
         state.q_target = state.value
         return state.q_target
+
+    def executed(self) -> list[float]:
+        """Return (set-point - offset) / scale."""
+        spec = self._spec
+        return [
+            _in_units(value - offset, scale)
+            for value, offset, scale in zip(self.state.value, spec.offset, spec.scale, strict=True)
+        ]
 
     def approach(self, goal: Sequence[float], step: float) -> bool:
         """Set the target at once: in joint space the trajectory generator paces the motion."""
@@ -165,6 +177,16 @@ class ToolSetpoints:
         state.q_target = self._ik.solve(state.q_target, value)
         return state.q_target
 
+    def executed(self) -> list[float]:
+        """Return (set-point - origin - offset) / scale."""
+        spec, state = self._spec, self.state
+        return [
+            _in_units(value - origin - offset, scale)
+            for value, origin, offset, scale in zip(
+                state.value, state.origin, spec.offset, spec.scale, strict=True
+            )
+        ]
+
     def approach(self, goal: Sequence[float], step: float) -> bool:
         """Move the set-point along the straight line to `goal`, at most `step` metres."""
         state = self.state
@@ -186,6 +208,11 @@ class ToolSetpoints:
         """Return the pose above `goal`."""
         x, y, z, yaw = goal
         return [x, y, max(z, height_m), yaw]
+
+
+def _in_units(moved: float, scale: float) -> float:
+    """Return the action that moves so far; one without a scale moves nothing."""
+    return moved / scale if scale else 0.0
 
 
 def _whole_turns(angle: float) -> float:

@@ -10,6 +10,8 @@ from scipy.stats import binomtest
 from runtime.faults import ROWS, Fault, Response
 from runtime.messages import GUARDS, STAGES, Limit, Mode, Outcome, Phase, SignalSource
 from runtime.records import Record
+from runtime.residual_summary import ResidualSummary, residual_summary
+from runtime.residual_tally import acting
 
 LIMITS = tuple(limit for limit in Limit if limit)
 COUNTED = (Outcome.SUCCESS, Outcome.FAILURE, Outcome.ABORT, Outcome.TIMEOUT)
@@ -39,7 +41,11 @@ class Quantiles(msgspec.Struct, frozen=True):
 
 
 class EpisodeRow(msgspec.Struct, frozen=True):
-    """One episode that ended: when it began (from the record's first tick), and how it ended."""
+    """One episode that ended: when it began (from the record's first tick), and how it ended.
+
+    `version`: the snapshot at its end, 0 where the residual had no authority in it. `explored`: it
+    was disturbed by noise. `run_steps`: policy steps of the whole run at its end.
+    """
 
     episode: int
     outcome: str
@@ -47,6 +53,9 @@ class EpisodeRow(msgspec.Struct, frozen=True):
     begin_s: float
     duration_s: float
     steps: int
+    version: int = 0
+    explored: bool = False
+    run_steps: int = 0
 
 
 class FaultRow(msgspec.Struct, frozen=True):
@@ -68,7 +77,8 @@ class Summary(msgspec.Struct, frozen=True):
     `limited_ticks`: limit -> joint -> ticks. `limited_share`: of the ticks whose command was sent.
     `smallest_margin` (per joint) and `smallest_guard_margin` are shares of the limit that were
     left, over ticks whose command was sent. `stages` has an entry for each of messages.STAGES
-    that took any time; `policy` counts only the ticks in which the policy ran.
+    that took any time; `policy` counts only the ticks in which the policy ran. `residual`: None
+    where nothing was granted to it.
     """
 
     run: str
@@ -95,6 +105,7 @@ class Summary(msgspec.Struct, frozen=True):
     missing: int
     truncated: bool
     notes: list[str]
+    residual: ResidualSummary | None = None
 
 
 def wilson(successes: int, count: int) -> Proportion:
@@ -134,10 +145,14 @@ def episode_rows(record: Record) -> list[EpisodeRow]:
     """Return every episode whose outcome is in the record, in order."""
     time_s = seconds(record)
     begins, _ = runs_of(record.scalar("phase") == Phase.RUNNING)
+    acted = acting(record.ticks)
+    noisy = acted & record.column("residual_noise").any(axis=1)
     rows = []
     for end in np.flatnonzero(record.scalar("outcome")):
         before = begins[begins <= end]
-        begin_s = float(time_s[before[-1]]) if len(before) else 0.0
+        begin = int(before[-1]) if len(before) else 0
+        begin_s = float(time_s[begin]) if len(before) else 0.0
+        version = int(record.scalar("residual_version")[end])
         rows.append(
             EpisodeRow(
                 episode=int(record.scalar("episode")[end]),
@@ -146,6 +161,9 @@ def episode_rows(record: Record) -> list[EpisodeRow]:
                 begin_s=begin_s,
                 duration_s=float(time_s[end]) - begin_s,
                 steps=int(record.scalar("episode_step")[end]),
+                version=version if acted[begin:end].any() else 0,
+                explored=bool(noisy[begin:end].any()),
+                run_steps=int(record.scalar("base_sequence")[end]),
             )
         )
     return rows
@@ -225,6 +243,7 @@ def summary(record: Record) -> Summary:
         missing=sum(gap.count for gap in record.gaps),
         truncated=record.truncated,
         notes=list(record.notes),
+        residual=residual_summary(record),
     )
 
 

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 import msgspec
 import zmq
 
+from runtime.companions import Companion, Companions, ended
 from runtime.config import RecorderConfig
 from runtime.control_process import command as control_command
 from runtime.errors import RecordError
@@ -39,20 +40,22 @@ _Child = subprocess.Popen[bytes]
 
 @dataclass
 class SupervisorReport:
-    """How a run went: its exit code, restarts of the recorder, the last status.
+    """How a run went: its exit code, restarts of the recorder and by name of others, last status.
 
     `exit_code` is control's own; CONTROL_DIED if a signal killed it.
     """
 
     exit_code: int = 0
     recorder_restarts: int = 0
+    companion_restarts: dict[str, int] = field(default_factory=dict)
     status: RecorderStatus | None = None
 
 
 class Supervisor:
     """Runs one daemon to its end. `show` gets each new status for the live view.
 
-    `lock` is the robot's: both children inherit it.
+    `lock` is the robot's: recorder and control inherit it. `companions` start with them, may die
+    and come back, and hold nothing.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Supervisor:
         lock: RobotLock,
         arm: bool,
         show: Callable[[RecorderStatus], None],
+        companions: Sequence[Companion] = (),
     ) -> None:
         self._place = place
         self._recorder_config = recorder
@@ -75,6 +79,7 @@ class Supervisor:
         self._asked_s = 0.0
         self._refusal = ""
         self._recorder_given_up = False
+        self._companions = Companions(companions, _say)
         self._report = SupervisorReport()
 
     def run(self) -> SupervisorReport:
@@ -86,6 +91,7 @@ class Supervisor:
         client = OperatorClient(self._place.sockets)
         status = self._status_socket()
         recorder = self._start(recorder_command(self._place, self._recorder_config))
+        self._companions.start()
         control = self._start(self._control_command())
         desk = OperatorDesk(self._place.sockets)
         try:
@@ -94,6 +100,7 @@ class Supervisor:
                     self._serve(desk)
                     self._beat(client, status)
                     recorder = self._keep_recorder(recorder)
+                    self._companions.keep()
                     if self._stop_asked:
                         control.terminate()
                         self._stop_asked = False
@@ -105,6 +112,8 @@ class Supervisor:
             # it ends once control is silent, also when control could not say goodbye
             recorder.terminate()
             self._end(recorder)
+            self._companions.end(_END_LIMIT_S)
+            self._report.companion_restarts = self._companions.restarts
             client.close()
             status.close()
             for number, handler in before.items():
@@ -177,10 +186,10 @@ class Supervisor:
         if code == RecordError.exit_code or self._report.recorder_restarts >= _RESTARTS_MAX:
             self._recorder_given_up = True
             self._stop_asked = True
-            _say(f"the recorder {_ended(code)} and is not started again: the robot is stopped")
+            _say(f"the recorder {ended(code)} and is not started again: the robot is stopped")
             return recorder
         self._report.recorder_restarts += 1
-        _say(f"the recorder {_ended(code)}; starting another")
+        _say(f"the recorder {ended(code)}; starting another")
         return self._start(recorder_command(self._place, self._recorder_config))
 
     @staticmethod
@@ -189,7 +198,7 @@ class Supervisor:
         if returncode >= 0:
             return returncode
         _say(
-            f"error: the control process {_ended(returncode)} and is not started again: the "
+            f"error: the control process {ended(returncode)} and is not started again: the "
             "device's watchdog holds the robot; look at it before you start anew"
         )
         return CONTROL_DIED
@@ -206,15 +215,6 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-
-
-def _ended(code: int) -> str:
-    if code >= 0:
-        return f"ended with code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"
 
 
 def _say(sentence: str) -> None:

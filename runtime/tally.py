@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from runtime.faults import Fault, Response
-from runtime.messages import STAGES, Limit, Mode, Outcome, Phase
+from runtime.messages import STAGES, Event, Limit, Mode, Outcome, Phase
 from runtime.record_format import EpisodeResult, RecorderStatus
+from runtime.residual_tally import ResidualTally, acting
 
 Rows = np.ndarray[Any, np.dtype[Any]]
 
@@ -23,6 +24,7 @@ _SHOWN = (
     "episode",
     "episode_step",
     "records_dropped",
+    "base_sequence",
 )
 
 
@@ -42,9 +44,15 @@ def fault_names(mask: int) -> list[str]:
 
 
 class Tally:
-    """Counts what passes; `status` turns the counts into a message."""
+    """Counts what passes; `status` turns the counts into a message.
+
+    `rate_hz`: the policy's, once it is known; 0 before.
+    """
 
     def __init__(self) -> None:
+        self.rate_hz = 0.0
+        self._residual = ResidualTally()
+        self._acted = self._explored = False
         self._results: list[EpisodeResult] = []
         self._limited = dict.fromkeys((limit.name or "" for limit in _LIMITS), 0)
         self._stages: list[np.ndarray[Any, np.dtype[np.int64]]] = []
@@ -61,24 +69,39 @@ class Tally:
                 self._limited[limit.name or ""] += int(np.count_nonzero(limited & limit))
         self._stages.append(rows["stage_ns"])
         self._episodes(rows)
+        self._residual.add(rows)
         self._last = rows[-1:]
+
+    def hear(self, event: Event) -> None:
+        """Count an event."""
+        self._residual.hear(event)
 
     def _episodes(self, rows: Rows) -> None:
         running = rows["phase"][:, 0] == Phase.RUNNING
+        acted = acting(rows)
+        explored = acted & rows["residual_noise"].any(axis=1)
         if self._running and bool(running.all()):
+            self._acted = self._acted or bool(acted.any())
+            self._explored = self._explored or bool(explored.any())
             return
         outcomes = rows["outcome"][:, 0]
         for index in range(len(rows)):
             now_ns = int(rows["now_ns"][index, 0])
             if running[index] and not self._running:
                 self._begun_ns = now_ns
+                self._acted = self._explored = False
             self._running = bool(running[index])
+            self._acted = self._acted or bool(acted[index])
+            self._explored = self._explored or bool(explored[index])
             if outcomes[index]:
+                version = int(rows["residual_version"][index, 0])
                 self._results.append(
                     EpisodeResult(
                         episode=int(rows["episode"][index, 0]),
                         outcome=Outcome(int(outcomes[index])).name,
                         duration_s=(now_ns - self._begun_ns) * 1e-9,
+                        version=version if self._acted else 0,
+                        explored=self._explored,
                     )
                 )
 
@@ -111,4 +134,6 @@ class Tally:
             size_bytes=volume.size_bytes,
             bytes_per_s=volume.bytes_per_s,
             notes=notes,
+            robot_s=last["base_sequence"] / self.rate_hz if self.rate_hz else 0.0,
+            residual=self._residual.status(),
         )

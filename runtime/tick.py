@@ -6,14 +6,13 @@ or fallback, then the envelope), write down. Nothing here blocks, logs or knows 
 
 from dataclasses import dataclass
 
-import msgspec
-
+from runtime.authority import MODE_OF_STAGE, Authority
 from runtime.envelope.certificate import Certificate
 from runtime.envelope.guards import WORKSPACE, Guards
 from runtime.episodes import EpisodeDecision, EpisodeManager
 from runtime.fault_tracker import FaultTracker
 from runtime.faults import Fault, Response, Row
-from runtime.keyframe import Saved, TickState
+from runtime.keyframe import Memory, TickState
 from runtime.measured_arm import MeasuredArm
 from runtime.messages import (
     Mode,
@@ -55,6 +54,7 @@ class ControlTick:
         episodes: EpisodeManager,
         guards: Guards,
         arm: MeasuredArm,
+        authority: Authority,
     ) -> None:
         self._settings = settings
         self._episodes = episodes
@@ -65,7 +65,10 @@ class ControlTick:
         self._motion = Motion(parts, settings.sizes.action, settings.blend_s)
         self._facts = ModeFacts()
         self._no_tau_nm = [0.0] * settings.sizes.joints
-        self._authority = [0.0] * settings.sizes.action
+        self._authority = authority
+        self._memory = Memory(
+            self._tracker, self._monitors, episodes, self._motion, authority, arm
+        )
         self.state = TickState()
         self.record = new_record(settings.sizes)
         self.certificate: Certificate | None = None
@@ -96,6 +99,13 @@ class ControlTick:
             self._accept(record.guard_margin[WORKSPACE].item())
         response = self._tracker.update(conditions, int(inputs.now_ns[0]), rearm)
         record.request_refused[0] = self._change_mode(request, response, inputs)
+        self._authority.update(
+            self.state.mode,
+            response,
+            inputs.residual_stage.item(),
+            inputs.authority_granted.tolist(),
+            self._arm.now.tool_position_in_base_m,
+        )
         self._move(inputs, decision, conditions)
         self._write(record, conditions, response, decision)
         if self.state.following:
@@ -199,6 +209,7 @@ class ControlTick:
         referred_rest = envelope.at_rest or not self.state.following
         facts.at_rest = referred_rest and self._seen_at_rest()
         facts.running = self._episodes.running
+        facts.stage = MODE_OF_STAGE[inputs.residual_stage.item()]
         facts.can_start = True
         if request is Request.ARM:
             refusal = envelope.refusal(seen.q)
@@ -266,16 +277,11 @@ class ControlTick:
         self._episodes.stood(at_rest, moving, int(inputs.now_ns[0]))
 
     def _act(self, inputs: TickInputs, sequence: int) -> None:
-        """Sum base and residual; both are added anew on every tick to the current base action."""
-        motion = self._motion
-        if sequence <= motion.state.base_sequence and not any(self._authority):
+        """Sum base and residual, anew whenever one of them or the authority changed."""
+        motion, authority = self._motion, self._authority
+        if sequence <= motion.state.base_sequence and not authority.changed():
             return
-        action = inputs.base_action.tolist()
-        if any(self._authority):
-            residual = inputs.residual_action.tolist()
-            action = [
-                b + k * r for b, k, r in zip(action, self._authority, residual, strict=True)
-            ]
+        action = authority.sum(inputs.base_action.tolist(), inputs.residual_action.tolist())
         if all_finite(action) and motion.act(action, sequence):
             self._episodes.state.step += 1
 
@@ -305,7 +311,9 @@ class ControlTick:
             self.state.mode in ACTIVE and episodes.step_due and response < Response.HOLD
         )
         record.action[:] = self._motion.state.action
-        record.authority[:] = self._authority
+        record.action_executed[:] = self._motion.state.executed
+        record.authority[:] = self._authority.value
+        record.region_share[0] = self._authority.region_share
         self._write_reference(record)
 
     def _write_reference(self, record: TickRecord) -> None:
@@ -351,39 +359,12 @@ class ControlTick:
 
     def save(self) -> bytes:
         """Return the whole state (msgpack), bit exact."""
-        parts = self._motion.parts
-        return msgspec.msgpack.encode(
-            Saved(
-                tick=self.state,
-                tracker=self._tracker.state,
-                monitors=self._monitors.state,
-                episodes=self._episodes.state,
-                motion=self._motion.state,
-                script=parts.scripted.state,
-                fallback=parts.fallback.state,
-                setpoints=parts.setpoints.state,
-                plan=parts.trajectory.state,
-                envelope=parts.envelope.save(),
-                force=self._arm.save(),
-            )
-        )
+        return self._memory.save(self.state)
 
     def restore(self, data: bytes) -> None:
         """Take up a state that `save` returned."""
-        saved = msgspec.msgpack.decode(data, type=Saved)
         self.certificate = None
-        parts = self._motion.parts
-        self.state = saved.tick
-        self._tracker.state = saved.tracker
-        self._monitors.state = saved.monitors
-        self._episodes.restore(saved.episodes)
-        self._motion.state = saved.motion
-        parts.scripted.state = saved.script
-        parts.fallback.state = saved.fallback
-        parts.setpoints.state = saved.setpoints
-        parts.trajectory.restore(saved.plan)
-        parts.envelope.restore(saved.envelope)
-        self._arm.restore(saved.force)
+        self.state = self._memory.restore(data)
 
 
 _ARM_UNSEEN = (

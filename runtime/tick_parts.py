@@ -1,7 +1,9 @@
 """What a tick watches with, worked out from the config: budgets, predicates, the measured arm."""
 
 import math
+from collections.abc import Sequence
 
+from runtime.authority import Authority, authority_limits
 from runtime.clock import seconds_to_ns
 from runtime.config import Config
 from runtime.episodes import Predicate
@@ -28,8 +30,10 @@ def predicates(config: Config) -> list[Predicate]:
     ]
 
 
-def monitor_limits(config: Config, robot: RobotSpec) -> MonitorLimits:
-    """Return the budgets of ages, deadlines and inference."""
+def monitor_limits(
+    config: Config, robot: RobotSpec, residual_bound: Sequence[float]
+) -> MonitorLimits:
+    """Return the budgets of ages, deadlines and inference. `residual_bound`: the contract's."""
     seen = config.observations
     return MonitorLimits(
         joints=robot.joints,
@@ -41,9 +45,26 @@ def monitor_limits(config: Config, robot: RobotSpec) -> MonitorLimits:
         base_max_age_ns=seconds_to_ns(config.base.max_age_s),
         base_max_inference_ns=seconds_to_ns(config.base.max_inference_s),
         base_max_unfamiliarity=config.base.max_unfamiliarity,
+        residual_bound=residual_bound,
         missed_per_s=config.deadlines.max_missed_per_s,
         servo_hz=config.control.servo_hz,
     )
+
+
+def authority(config: Config, actions: int) -> Authority:
+    """Return what rations the residual; without a `residual` block it never has authority."""
+    residual = config.residual
+    if residual is None:
+        return Authority(actions, None)
+    region = residual.region
+    limits = authority_limits(
+        region.low_m,
+        region.high_m,
+        region.edge_m,
+        residual.authority_ramp_s,
+        config.control.servo_hz,
+    )
+    return Authority(actions, limits)
 
 
 def measured_arm(config: Config, robot: RobotSpec, kinematics: Kinematics) -> MeasuredArm:

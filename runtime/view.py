@@ -1,27 +1,25 @@
 """What a person sees on the terminal: the live view of a run, its end table, the fault table."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from runtime.amounts import format_span
 from runtime.faults import Clear, Response, Row
 from runtime.messages import STAGES
 from runtime.operator_keys import LEGEND
 from runtime.record_format import RecorderStatus
 from runtime.replay import ReplayResult
-from runtime.summary import Summary, wilson
+from runtime.summary import Proportion, Summary
+from runtime.view_residual import doing, live_rows, residual_table
 
-_MARKS = {
-    "SUCCESS": ("●", "green"),
-    "FAILURE": ("●", "red"),
-    "TIMEOUT": ("○", "yellow"),
-    "ABORT": ("×", "red"),
-    "UNKNOWN": ("?", "dim"),
-}
 _ROWS_MAX = 10
 _NUMBERS_MAX = 3
 _LINE_MAX = 60
@@ -35,27 +33,28 @@ _CLEARS = {
 _MODE_STYLE = {"HOLD": "yellow", "STOPPED": "bold red", "BASE": "green"}
 
 
-def live_view(status: RecorderStatus, planned: int | None) -> Panel:
-    """Return the live panel: episodes, success, mode, tick times, what limited."""
-    results = status.results
-    successes = sum(result.outcome == "SUCCESS" for result in results)
-    marks = Text()
-    for result in results[-60:]:
-        mark, style = _MARKS.get(result.outcome, ("?", "dim"))
-        marks.append(mark, style=style)
+@dataclass(frozen=True)
+class Plan:
+    """What a live view knows beforehand: when the run ends, its heading, the base's own success."""
+
+    episodes: int | None = None
+    robot_s: float | None = None
+    heading: str = ""
+    base: Proportion | None = None
+
+
+def live_view(status: RecorderStatus, plan: Plan) -> Panel:
+    """Return the live panel: what goes on, episodes, success, residual, mode, ticks, limits."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", min_width=9)
     grid.add_column()
-    total = f" of {planned}" if planned else ""
+    grid.add_row("now", Text(f"{plan.heading}   {doing(status)}".strip(), style="bold"))
+    total = f" of {plan.episodes}" if plan.episodes else ""
     grid.add_row("episode", f"{status.episode}{total}   step {status.episode_step}")
-    if results:
-        share = wilson(successes, len(results))
-        grid.add_row(
-            "success",
-            f"{successes}/{len(results)} = {share.share:.0%}   "
-            f"95 % interval {share.low:.0%} to {share.high:.0%}",
-        )
-        grid.add_row("", marks)
+    planned_s = f" of {format_span(plan.robot_s)}" if plan.robot_s else ""
+    grid.add_row("robot time", f"{format_span(round(status.robot_s))}{planned_s}")
+    for label, words in live_rows(status, plan.base):
+        grid.add_row(label, words)
     mode = Text(status.mode, style=_MODE_STYLE.get(status.mode, ""))
     grid.add_row("mode", mode + Text(f"   {status.phase.lower()}", style="dim"))
     faults = ", ".join(status.faults)
@@ -82,13 +81,13 @@ def live_view(status: RecorderStatus, planned: int | None) -> Panel:
 
 
 class LiveRun:
-    """The live view of the newest status; None plans no end.
+    """The live view of the newest status.
 
     It is drawn by rich's thread: no slow terminal may hold up the supervisor's heartbeat.
     """
 
-    def __init__(self, planned: int | None) -> None:
-        self._planned = planned
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
         self._status: RecorderStatus | None = None
 
     def show(self, status: RecorderStatus) -> None:
@@ -98,8 +97,30 @@ class LiveRun:
     def __rich__(self) -> RenderableType:
         """Draw it."""
         if self._status is None:
-            return Text("starting …", style="dim")
-        return live_view(self._status, self._planned)
+            return Text(f"{self._plan.heading} starting …".strip(), style="dim")
+        return live_view(self._status, self._plan)
+
+
+Show = Callable[[RecorderStatus], None]
+Viewer = Callable[[Plan], AbstractContextManager[Show]]
+
+
+def live_runs(console: Console) -> Viewer:
+    """Return what opens a live view on a console; it is gone when it is left."""
+
+    @contextmanager
+    def view(plan: Plan) -> Iterator[Show]:
+        run = LiveRun(plan)
+        with Live(run, console=console, transient=True):
+            yield run.show
+
+    return view
+
+
+@contextmanager
+def no_view(_: Plan) -> Iterator[Show]:
+    """Show nothing: a machine reads the end alone."""
+    yield lambda _: None
 
 
 def end_table(numbers: Summary) -> Group:
@@ -133,7 +154,7 @@ def end_table(numbers: Summary) -> Group:
         times.add_column(name, justify="left" if name == "stage" else "right")
     for stage, q in numbers.stages.items():
         times.add_row(stage, *(f"{v:.0f}" for v in (q.p50_us, q.p99_us, q.p999_us, q.max_us)))
-    return Group(facts, times)
+    return Group(facts, *[residual_table(r) for r in [numbers.residual] if r], times)
 
 
 def fault_table(rows: Iterable[Row]) -> Table:

@@ -19,11 +19,25 @@ class OperatorRequest(msgspec.Struct, frozen=True, tag="request"):
 
 
 class OperatorSignal(msgspec.Struct, frozen=True, tag="signal"):
-    """A person (or `trimtab mark`) states a task signal, or leaves only a text in the record."""
+    """A person (or `trimtab mark`) states a task signal, or leaves only a text in the record.
+
+    `episode`: with an outcome, the episode that it is said of; it has ended, so only who learns
+    from the record hears of it. 0: whichever runs now.
+    """
 
     who: str
     signal: TaskSignal | None = None
     text: str = ""
+    episode: int = 0
+
+
+class Correction(msgspec.Struct, frozen=True):
+    """What an event of kind OUTCOME says, as JSON in its text: a person's word about an episode
+    that has ended. `outcome`: the name of an Outcome."""
+
+    episode: int
+    outcome: str
+    who: str = ""
 
 
 class OperatorReply(msgspec.Struct, frozen=True):

@@ -5,9 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
 
 from runtime.clock import seconds_to_ns
 from runtime.config import Config, load_config, load_robot, resolve
@@ -22,6 +19,7 @@ from runtime.faults import tighten
 from runtime.fingerprint import fingerprint
 from runtime.interfaces import (
     BasePolicy,
+    GateClient,
     Link,
     LinkDescription,
     RecordSink,
@@ -29,7 +27,7 @@ from runtime.interfaces import (
 )
 from runtime.kinematics import DifferentialIk, Kinematics
 from runtime.loop import ControlLoop, LoopParts
-from runtime.messages import GroupSize, Sizes, tick_layout
+from runtime.messages import GroupSize, Sizes, new_record, tick_layout
 from runtime.motion import MotionParts
 from runtime.operator_port import Port
 from runtime.plugin import link_factory
@@ -40,7 +38,7 @@ from runtime.robot_spec import RobotSpec
 from runtime.scripted import ScriptedMotion
 from runtime.setpoints import JointSetpoints, Setpoints, ToolSetpoints
 from runtime.tick import ControlTick, TickSettings
-from runtime.tick_parts import measured_arm, monitor_limits, predicates
+from runtime.tick_parts import authority, measured_arm, monitor_limits, predicates
 from runtime.trajectory import Trajectory
 from runtime.warm_up import warm_up
 
@@ -104,6 +102,25 @@ def zero_residual() -> ResidualPolicy:
     from policies.residual import ZeroResidual
 
     return ZeroResidual()
+
+
+def load_residual(
+    deployment: Deployment, contract: PolicyInterface, seed: int | None
+) -> ResidualPolicy:
+    """Return the residual that the config describes, at version 0; the base alone without one.
+
+    `seed`: of its exploration; None takes one from the operating system.
+
+    Raises:
+        ContractError: the robot's record lacks one of the residual's terms.
+    """
+    from policies.residual import LearnedResidual
+
+    config = deployment.config.residual
+    if config is None:
+        return zero_residual()
+    record = new_record(sizes_for(deployment, contract))
+    return LearnedResidual(contract, config, record, seed)
 
 
 def sizes_for(deployment: Deployment, contract: PolicyInterface) -> Sizes:
@@ -193,7 +210,7 @@ def build_tick(deployment: Deployment, contract: PolicyInterface) -> ControlTick
         sizes=sizes_for(deployment, contract),
         robot=robot,
         rows=tighten(config.faults),
-        monitors=monitor_limits(config, robot),
+        monitors=monitor_limits(config, robot, contract.action.residual_bound),
         start=contract.start,
         blend_s=control.blend_s,
         command_valid_ns=seconds_to_ns(control.command_valid_s),
@@ -206,7 +223,8 @@ def build_tick(deployment: Deployment, contract: PolicyInterface) -> ControlTick
         by_person=config.episode.reset == "person",
     )
     arm = measured_arm(config, robot, kinematics)
-    return ControlTick(settings, parts, episodes, Guards(robot, config.guards), arm)
+    granted = authority(config, settings.sizes.action)
+    return ControlTick(settings, parts, episodes, Guards(robot, config.guards), arm, granted)
 
 
 def open_link(
@@ -259,7 +277,8 @@ def check_link(deployment: Deployment, link: Link) -> None:
 class Surroundings:
     """What a loop is connected to, besides its tick.
 
-    `first_epoch`: above that of any earlier process, for a device that outlives them.
+    `first_epoch`: above that of any earlier process, for a device that outlives them. `gate`: None
+    where the base runs alone.
     """
 
     link: Link
@@ -269,6 +288,7 @@ class Surroundings:
     port: Port
     pacer: Pacer | None
     first_epoch: int = 0
+    gate: GateClient | None = None
 
 
 def build_loop(
@@ -294,6 +314,7 @@ def build_loop(
         sink=surroundings.sink,
         port=surroundings.port,
         pacer=surroundings.pacer,
+        gate=surroundings.gate,
     )
     keyframe_ticks = round(deployment.config.control.servo_hz)
     return ControlLoop(parts, sizes, keyframe_ticks, lambda: is_done(tick))
@@ -344,39 +365,3 @@ def save_picture(link: Link, path: Path) -> None:
     if isinstance(link, SimulatedLink):
         path.parent.mkdir(parents=True, exist_ok=True)
         save(link.plant, path)
-
-
-def inspect_base(file: Path) -> dict[str, Any]:
-    """Return a policy file's contract and parity as plain data. Raises ContractError."""
-    from policies.check import inspect
-
-    return inspect(file)
-
-
-def render_base(report: dict[str, Any], console: Console) -> None:
-    """Print what `inspect_base` returned."""
-    from policies.check import render
-
-    render(report, console)
-
-
-def check_deployment(config_file: Path) -> dict[str, str]:
-    """Load everything that a run would load, and say what it is.
-
-    Raises:
-        TrimtabError: the first thing that does not fit.
-    """
-    deployment = load_deployment(config_file)
-    base = load_base(deployment)
-    build_tick(deployment, base.contract)
-    facts = {
-        "config": str(config_file),
-        "robot": f"{deployment.robot.name}, {len(deployment.robot.joints)} joints",
-        "base": f"{base.contract.name}, {base.contract.rate_hz:g} Hz, {deployment.base_file.name}",
-        "servo": f"{deployment.config.control.servo_hz:g} Hz",
-    }
-    if deployment.config.sim:
-        link = open_link(deployment, base.contract, lockstep=True)
-        facts["simulation"] = ", ".join(deployment.config.sim.get("fields", {})) or "no fields"
-        link.close()
-    return facts

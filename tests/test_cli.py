@@ -96,7 +96,8 @@ def test_check_config_says_what_would_run() -> None:
 @pytest.mark.parametrize(
     "command",
     [[], ["run"], ["base"], ["base", "train"], ["base", "check"], ["faults"], ["replay"],
-     ["report"], ["ask"], ["mark"], ["check-config"]],
+     ["report"], ["trial"], ["residual"], ["residual", "history"], ["ask"], ["mark"],
+     ["check-config"]],
 )  # fmt: skip
 def test_every_command_explains_itself(command: list[str]) -> None:
     said = trimtab(*command, "--help")

@@ -22,6 +22,7 @@ LINK_BUDGET_NS = 100 * MS
 BASE_AGE_NS = 120 * MS
 INFERENCE_NS = 20 * MS
 UNFAMILIAR = 3.0
+RESIDUAL_BOUND = 0.4
 MISSED_PER_S = 25
 SERVO_HZ = 500
 WALL_STEP_NS = 50 * MS
@@ -38,6 +39,7 @@ class Before:
 
     sequence: list[int] = field(default_factory=list)
     dropped: int = 0
+    refused: int = 0
     wall_ns: int = 0
     q: Floats | None = None
     # when the policy took over; None while it does not act
@@ -49,6 +51,7 @@ class Before:
         self.missed.append(int(record.missed_ticks[0]))
         self.sequence = record.group_sequence.tolist()
         self.dropped = int(record.records_dropped[0])
+        self.refused = int(record.snapshots_refused[0])
         self.wall_ns = int(record.wall_offset_ns[0])
         if record.mode[0] not in ACTING or record.phase[0] != Phase.RUNNING:
             self.acting_since_ns = None
@@ -115,6 +118,13 @@ EVIDENCE: dict[Fault, Evidence] = {
     Fault.BASE_STALE: _base_stale,
     Fault.BASE_FAILED: lambda r, _: bool(r.base_failed[0]),
     Fault.RESIDUAL_NOT_FINITE: lambda r, _: not np.isfinite(r.residual_action).all(),
+    Fault.RESIDUAL_FAILED: lambda r, _: bool(r.residual_failed[0]),
+    Fault.RESIDUAL_OUT_OF_BOUND: lambda r, _: not bool(
+        np.abs(r.residual_action).max() <= RESIDUAL_BOUND
+    ),
+    Fault.SNAPSHOT_REFUSED: lambda r, b: int(r.snapshots_refused[0]) > b.refused,
+    Fault.GATE_LOST: lambda r, _: bool(r.gate_lost[0]),
+    Fault.LEARNER_LOST: lambda r, _: bool(r.learner_lost[0]),
     Fault.INFERENCE_SLOW: lambda r, _: int(r.base_inference_ns[0]) > INFERENCE_NS,
     Fault.START_REFUSED: _begins_moving,
     # the tick in which the envelope acted; the tracker hears of it in the next

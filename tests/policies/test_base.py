@@ -20,8 +20,8 @@ from policies.export import Layer, build_model
 from policies.features import FeatureBuilder
 from policies.residual import ZeroResidual
 from runtime.errors import ContractError
-from runtime.interfaces import BasePolicy, ResidualPolicy
-from runtime.messages import TickRecord
+from runtime.interfaces import BasePolicy, ResidualAnswer, ResidualPolicy
+from runtime.messages import Stage, TickRecord
 from runtime.policy_contract import PolicyContract
 
 Write = Callable[[PolicyContract], Path]
@@ -241,10 +241,11 @@ def test_parity_vectors_of_another_size_are_refused(
 
 def test_zero_residual_is_exactly_zero(record: TickRecord) -> None:
     residual: ResidualPolicy = ZeroResidual()
-    out = np.full(4, 0.7)
-    residual.act(record, np.full(4, math.nan), out)
+    out = ResidualAnswer(np.full(4, 0.7), np.full(4, 0.7), takes_part=True)
+    residual.act(record, np.full(4, math.nan), Stage.EXPLORE, out)
     assert residual.version == 0
-    assert out.tobytes() == bytes(32)
+    assert out.action.tobytes() == out.noise.tobytes() == bytes(32)
+    assert not out.takes_part
 
 
 def test_only_training_loads_torch_and_onnx() -> None:

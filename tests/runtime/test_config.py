@@ -30,7 +30,7 @@ def keys(data: Any, path: str = "") -> list[str]:
     return [p for key, value in data.items() for p in (path + key, *keys(value, f"{path}{key}."))]
 
 
-OPAQUE = ("sim", "faults")
+OPAQUE = ("sim", "faults", "learner")
 CONFIG_NUMBERS = [path for path in numbers(PLAIN) if not path.startswith(OPAQUE)]
 # these have a default that stands for "none": leaving them out changes no limit
 OPTIONAL = (
@@ -41,7 +41,13 @@ OPTIONAL = (
     "realtime.cpu",
     "sim",
 )
-REQUIRED = [path for path in keys(PLAIN) if not path.startswith((*OPAQUE, *OPTIONAL))]
+# a robot that does not learn leaves these out; what stands in them is required all the same
+BLOCKS = ("residual", "gate")
+REQUIRED = [
+    path
+    for path in keys(PLAIN)
+    if path not in BLOCKS and not path.startswith((*OPAQUE, *OPTIONAL))
+]
 
 
 def test_the_config_of_this_repository_is_good() -> None:

@@ -223,6 +223,35 @@ def test_a_force_needs_three_numbers() -> None:
     assert parse(Config, silent, "config").guards.contact_force is None
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("residual", None, ["gate: needs the block `residual`", "remove `gate`"]),
+        ("gate", None, ["learner: needs the block `gate`", "remove `learner`"]),
+        ("residual.region.edge_m", 0.12, ["no place has full authority", "two edges on every"]),
+        ("residual.region.high_m", [0.62, 0.14, 0.03], ["no place has full authority"]),
+        ("residual.region.edge_m", -0.01, ["residual.region.edge_m", "-0.01"]),
+        ("residual.authority_ramp_s", 0.0, ["residual.authority_ramp_s", "0.0"]),
+        ("residual.exploration.noise_max", 1.1, ["residual.exploration.noise_max", "1.1"]),
+        ("residual.exploration.clean_share", 1.1, ["residual.exploration.clean_share", "1.1"]),
+        ("residual.exploration.budget_steps", -1, ["residual.exploration.budget_steps", "-1"]),
+        ("residual.terms", [], ["residual.terms"]),
+        ("residual.recent_steps", 0, ["residual.recent_steps", "0"]),
+        ("residual.max_snapshot_bytes", 0, ["residual.max_snapshot_bytes", "0"]),
+    ],
+)
+def test_what_learns_must_make_sense(path: str, value: object, words: list[str]) -> None:
+    message = refusal(Config, changed(PLAIN, path, value))
+    assert all(word in message for word in words), message
+
+
+def test_a_robot_that_does_not_learn_leaves_the_blocks_out() -> None:
+    plain = PLAIN
+    for block in ("learner", "gate", "residual"):
+        plain = changed(plain, block, MISSING)
+        parse(Config, plain, "config")
+
+
 def test_barely_enough_is_enough() -> None:
     wide = changed(PLAIN, "guards.workspace.high_m", [0.2201, 0.4, 0.7])
     parse(Config, wide, "config")

@@ -1,7 +1,7 @@
 """Monitors and guards one step beside every limit, and what a new one remembers."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -35,6 +35,7 @@ LIMITS = MonitorLimits(
     base_max_age_ns=50 * MS,
     base_max_inference_ns=5 * MS,
     base_max_unfamiliarity=3.0,
+    residual_bound=(0.5, 0.5),
     missed_per_s=4,
     servo_hz=8.0,
 )
@@ -68,6 +69,7 @@ def test_a_new_one_remembers_nothing() -> None:
         workspace_floor=0.0,
         fast_refused=False,
         wall_offset_ns=None,
+        snapshots_refused=0,
     )
 
 
@@ -367,6 +369,12 @@ def test_a_box_with_a_corner_of_another_world_is_an_error() -> None:
     flat = BoxConfig.model_construct(low_m=(0.0, 0.0), high_m=(1.0, 1.0, 1.0))
     with pytest.raises(ValueError, match="zip"):
         Guards(robot(), SETTINGS.model_copy(update={"workspace": flat}))
+
+
+def test_a_bound_for_another_number_of_actions_is_an_error() -> None:
+    monitors = Monitors(SIZES, replace(LIMITS, residual_bound=(0.5,)))
+    with pytest.raises(ValueError, match="zip"):
+        monitors.base(tick(0), 0)
 
 
 @pytest.mark.parametrize("edge", [1.0, -1.0])

@@ -33,6 +33,7 @@ LIMITS = MonitorLimits(
     base_max_age_ns=50,
     base_max_inference_ns=5,
     base_max_unfamiliarity=3.0,
+    residual_bound=(0.5, 0.5),
     missed_per_s=4,
     servo_hz=8.0,
 )
@@ -258,6 +259,39 @@ class TestBase:
             inputs.base_failed[0] = True
 
         assert self.judge(failed) == {"BASE_FAILED"}
+
+    def test_a_failed_residual_is_named_and_not_judged_further(self) -> None:
+        def failed(inputs: TickInputs) -> None:
+            inputs.residual_failed[0] = True
+            inputs.residual_action[:] = math.nan
+
+        assert self.judge(failed) == {"RESIDUAL_FAILED"}
+
+    @pytest.mark.parametrize(
+        ("action", "past"),
+        [
+            ([0.5, -0.5], False),
+            ([0.5 + 1e-15, 0.0], True),
+            ([0.0, -0.5 - 1e-15], True),
+            ([0.0, 0.0], False),
+        ],
+    )
+    def test_a_residual_ends_at_its_bound(self, action: list[float], past: bool) -> None:
+        def ask(inputs: TickInputs) -> None:
+            inputs.residual_action[:] = action
+
+        assert self.judge(ask) == ({"RESIDUAL_OUT_OF_BOUND"} if past else set())
+
+
+def test_a_refused_snapshot_is_said_once_and_lost_ones_while_they_are() -> None:
+    monitors, inputs = Monitors(SIZES, LIMITS), healthy()
+    inputs.snapshots_refused[0] = 2
+    inputs.gate_lost[0] = True
+    assert seen(monitors.look(inputs)) == {"SNAPSHOT_REFUSED", "GATE_LOST"}
+    inputs.gate_lost[0], inputs.learner_lost[0] = False, True
+    assert seen(monitors.look(inputs)) == {"LEARNER_LOST"}
+    inputs.learner_lost[0] = False
+    assert seen(monitors.look(inputs)) == set()
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,24 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import zmq
 
 from runtime.errors import LinkError
-from runtime.messages import Mode, Outcome, Request, SignalKind, SignalSource, TaskSignal
+from runtime.messages import (
+    EventKind,
+    Mode,
+    Outcome,
+    Request,
+    SignalKind,
+    SignalSource,
+    TaskSignal,
+)
 from runtime.operator_port import OperatorClient, OperatorPort, endpoint, operator_client
 from runtime.wire import (
     MAX_MESSAGE_BYTES,
+    Correction,
     Heartbeat,
     OperatorReply,
     OperatorRequest,
@@ -187,6 +197,31 @@ def test_signals_and_texts_are_taken_in_order_and_told(
     until(look)
     assert [s.kind for s in port.signals()] == [SignalKind.OUTCOME, SignalKind.RESET_BEGIN]
     assert told == ["ada: OUTCOME SUCCESS it clicked", "ada: RESET_BEGIN NONE", "ada: just a note"]
+    assert port.signals() == []
+
+
+def test_an_outcome_of_an_earlier_episode_goes_to_the_record_and_not_to_the_tick(
+    port: OperatorPort, client: OperatorClient
+) -> None:
+    client.send(OperatorSignal("ada", SUCCESS, "it fell out", episode=12))
+    assert reply_to(port, client).accepted
+    word, mark = port.events(5, 6)
+    assert (word.kind, mark.kind) == (EventKind.OUTCOME, EventKind.MARK)
+    said = msgspec.json.decode(word.text, type=Correction)
+    assert said == Correction(episode=12, outcome="SUCCESS", who="ada")
+    assert port.signals() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "episode"), [(SignalKind.EPISODE_BEGIN, 3), (SignalKind.OUTCOME, -1)]
+)
+def test_only_an_outcome_can_be_of_an_earlier_episode(
+    port: OperatorPort, client: OperatorClient, kind: SignalKind, episode: int
+) -> None:
+    client.send(OperatorSignal("ada", TaskSignal(kind, SignalSource.MARK), episode=episode))
+    reply = reply_to(port, client)
+    assert not reply.accepted
+    assert str(episode) in reply.text
     assert port.signals() == []
 
 

@@ -43,6 +43,7 @@ class Watched:
             base_max_age_ns=1,
             base_max_inference_ns=1,
             base_max_unfamiliarity=1.0,
+            residual_bound=(1.0,),
             missed_per_s=1,
             servo_hz=500.0,
         )

@@ -8,11 +8,12 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
+from runtime.amounts import format_size, format_span
 from runtime.errors import RecordError
 from runtime.messages import TickRecord, new_record
 from runtime.record_writer import RecordWriter, WriterLimits
 from runtime.records import Record, read_record
-from runtime.report import format_size, format_span, write_report
+from runtime.report import write_report
 from runtime.summary import Summary, summary, wilson
 from tests.runtime.recording_kit import (
     EPISODE_TICKS,

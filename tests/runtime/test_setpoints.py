@@ -127,6 +127,36 @@ def test_joint_actions_are_targets_within_reach() -> None:
     assert setpoints.act([-1.0, -9.0]) == pytest.approx([-0.3, -0.4])
 
 
+def test_executed_is_what_limits_and_reach_left_of_the_action() -> None:
+    setpoints = JointSetpoints(planar_spec())
+    setpoints.start_at([0.0, 0.0])
+    setpoints.measure([0.0, 0.0])
+    setpoints.act([0.2, 0.05])
+    assert setpoints.executed() == pytest.approx([0.2, 0.05])
+    setpoints.act([1.0, -9.0])
+    # the reach ends at 0.3 and -0.4, which are (0.3 - 0.1) / 0.5 and (-0.4 + 0.2) / 2
+    assert setpoints.executed() == pytest.approx([0.4, -0.1])
+
+
+def test_executed_of_a_tool_counts_from_the_step_before() -> None:
+    setpoints = tool()
+    for _ in range(2):
+        setpoints.begin_step()
+        setpoints.act([0.1, -0.2, 0.05, 0.3])
+        assert setpoints.executed() == pytest.approx([0.1, -0.2, 0.05, 0.3])
+    setpoints.act([0.1, -0.2, -7.0, 0.2])
+    assert setpoints.executed()[2] == pytest.approx(-0.85)
+
+
+def test_an_action_without_scale_executes_nothing() -> None:
+    spec = planar_spec().model_copy(update={"scale": (1.0, 0.0)})
+    setpoints = JointSetpoints(spec)
+    setpoints.start_at([0.0, 0.0])
+    setpoints.measure([0.0, 0.0])
+    setpoints.act([0.2, 0.9])
+    assert setpoints.executed() == pytest.approx([0.2, 0.0])
+
+
 def test_joint_set_points_have_no_height() -> None:
     setpoints = JointSetpoints(planar_spec())
     setpoints.start_at([0.1, 0.2])

@@ -1,0 +1,79 @@
+"""When the residual takes part and when it is disturbed to explore: drawn per episode or segment.
+
+Only the noise itself is drawn at every policy step; whether there is any, and whether the residual
+takes part at all, never changes inside an episode's segment: switching at every step jerks.
+"""
+
+import numpy as np
+
+from runtime.layout import Floats
+from runtime.messages import TickRecord
+from runtime.residual_spec import ExplorationConfig
+from runtime.snapshot import Float32s
+
+_LOG_SPREAD_MIN, _LOG_SPREAD_MAX = -5.0, 1.0
+
+
+def limited(value: Floats | Float32s, low: float, high: float, out: Floats) -> None:
+    """Write `value` inside [low, high] into `out`; NaN stays NaN. np.clip takes three times as
+    long for a few numbers."""
+    np.minimum(value, high, out=out)
+    np.maximum(out, low, out=out)
+
+
+class Exploration:
+    """Draws from a generator of its own; `seed`: None takes one from the operating system.
+
+    `takes_part` and `noisy` speak of the segment and episode that `look` saw last.
+    """
+
+    def __init__(self, config: ExplorationConfig, actions: int, seed: int | None) -> None:
+        self._config = config
+        self._rng = np.random.default_rng(seed)
+        self._draw: Floats = np.zeros(actions)
+        self._spread: Floats = np.zeros(actions)
+        self._episode = -1
+        self._segment = -1
+        self._clean = False
+        self.takes_part = False
+        self.steps = 0
+
+    @property
+    def noisy(self) -> bool:
+        """True when this episode is disturbed and the budget is not used up."""
+        spent = self.steps >= self._config.budget_steps
+        return self.takes_part and not (self._clean or spent)
+
+    def look(self, record: TickRecord) -> None:
+        """See which episode and segment a record belongs to; draw where a new one begins."""
+        config = self._config
+        episode = record.episode.item()
+        length = config.segment_steps
+        segment = record.episode_step.item() // length if length else 0
+        if episode != self._episode:
+            self._clean = self._rng.random() < config.clean_share
+        if (episode, segment) != (self._episode, self._segment):
+            horizon = config.horizon_episodes
+            share = min(episode / horizon, 1.0) if horizon else 1.0
+            self.takes_part = self._rng.random() < share
+        self._episode, self._segment = episode, segment
+
+    def disturbed(self, latent: Float32s | None, log_spread: Float32s | None) -> Floats:
+        """Return one noisy action [action] in units of the bound, before any limit; reused.
+
+        `latent`, `log_spread`: the actor's mean before tanh and the log of its spread; None where
+        version 0 acts, whose noise has the config's spread.
+        """
+        self.steps += 1
+        draw = self._draw
+        self._rng.standard_normal(out=draw)
+        if latent is None or log_spread is None:
+            draw *= self._config.prefill_noise_std
+            return draw
+        spread = self._spread
+        limited(log_spread, _LOG_SPREAD_MIN, _LOG_SPREAD_MAX, spread)
+        np.exp(spread, out=spread)
+        draw *= spread
+        draw += latent
+        np.tanh(draw, out=draw)
+        return draw

@@ -1,0 +1,348 @@
+"""The learner whole: replay, networks, algorithm and guard from one block of settings."""
+
+import json
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import torch
+
+from policies.learner.batch import RATES, Draws, LearnerState
+from policies.learner.calibration import Calibration, CalibrationMonitor
+from policies.learner.compiled import CompiledStep, Example, compile_in_background
+from policies.learner.composition import Algorithm, Networks
+from policies.learner.networks import Actor, Critics, Float32s
+from policies.learner.optimiser import corrected
+from policies.learner.replay import Columns, ForceCost, Pool, Replay
+from policies.learner.sac import Sac
+from policies.learner.settings import LearnerSettings
+from policies.learner.td3 import Td3
+from policies.learner.update import FIGURES, Update
+from policies.learner.update_guard import UpdateGuard
+from runtime.errors import LearnerError
+from runtime.snapshot import forward
+
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is learned, from the contract: `observation` numbers, the residual's `bound` per action
+    dimension in action units, `discount` per policy step, and the reward from which an outcome
+    counts as success.
+    """
+
+    observation: int
+    bound: tuple[float, ...]
+    discount: float
+    success_reward: float = 1.0
+
+    @property
+    def columns(self) -> Columns:
+        """Sizes of the replay's rows."""
+        return Columns(self.observation, len(self.bound))
+
+
+class SavedAgent(msgspec.Struct, frozen=True):
+    """A checkpoint: everything of an `Agent` but the replay, which the records hold."""
+
+    version: int
+    settings: str
+    problem: str
+    vectors: dict[str, bytes]
+    random: str
+    critic_steps: int
+    actor_steps: int
+    force_scale: float
+
+
+class Agent:
+    """Learns a bounded residual. One seed gives one learner, on one thread of one machine.
+
+    `replay` is filled by the caller (`begin_episode`, `add_step`, `end_episode`, `correct`).
+    Only the averaged actor leaves (`actor_arrays`).
+    """
+
+    def __init__(self, problem: Problem, settings: LearnerSettings) -> None:
+        self.problem = problem
+        self.settings = settings
+        cost = settings.force_cost
+        self.replay = Replay(
+            problem.columns,
+            settings.capacity,
+            problem.discount,
+            settings.n_step,
+            ForceCost(cost.cost, cost.free_n, cost.range_n) if cost else ForceCost(cost=0.0),
+        )
+        self._rng = np.random.default_rng(settings.seed)
+        actions = len(problem.bound)
+        inputs = problem.observation + actions
+        networks = Networks(
+            Actor(inputs, actions, settings.hidden),
+            Critics(inputs, settings.hidden, settings.critics, settings.layer_norm),
+            torch.tensor(problem.bound, dtype=torch.float32),
+        )
+        self._networks = networks
+        self._state = _first_state(networks, settings, self._rng)
+        algorithm: Algorithm = (
+            Sac(networks, settings) if settings.algorithm == "sac" else Td3(networks, settings)
+        )
+        guard = settings.update_guard
+        self._update = Update(
+            networks,
+            algorithm,
+            UpdateGuard(networks, guard) if guard else None,
+            problem.columns,
+            settings,
+        )
+        self._critic = CompiledStep(self._update.critic_step)
+        self._both = CompiledStep(self._update.both_steps)
+        self._critic_steps = 0
+        self._actor_steps = 0
+        self._compile()
+        self._figures: dict[str, float] = {}
+
+    @property
+    def updates(self) -> int:
+        """Critic steps so far, warm-up included."""
+        return self._critic_steps
+
+    @property
+    def failure(self) -> str | None:
+        """Why the update could not be compiled; learning goes on without."""
+        return self._both.failure or self._critic.failure
+
+    @property
+    def ready(self) -> bool:
+        """Whether the replay holds enough steps, with known outcomes, to begin."""
+        return len(self.replay.ready(Pool.NONE)) >= max(1, self.settings.prefill_steps)
+
+    def due(self, steps: int) -> int:
+        """Return the updates still owed after `steps` policy steps beyond the prefill: the warm-up
+        and updates_per_step for each. In lockstep the plant waits for them.
+        """
+        owed = self.settings.warm_up_updates + int(steps * self.settings.updates_per_step)
+        return max(0, owed - self._critic_steps)
+
+    def update(self, count: int) -> None:
+        """Take `count` gradient steps.
+
+        Raises:
+            LearnerError: nothing can be sampled yet, or the weights are no longer finite.
+        """
+        self._follow_success()
+        for _ in range(count):
+            figures = self._one_update()
+        if count:
+            self._figures.update(zip(FIGURES, figures.tolist(), strict=False))
+        for name, vector in self._state._asdict().items():
+            if not torch.isfinite(vector).all():
+                raise LearnerError(
+                    f"{name} is no longer finite after {self._critic_steps} updates; go back to "
+                    "the last checkpoint, and lower learning_rate if it happens again"
+                )
+
+    def actor_arrays(self) -> list[tuple[Float32s, Float32s]]:
+        """Return weight [outputs, inputs] and bias [outputs] of each layer of the averaged actor.
+
+        The forward pass is that of runtime/snapshot.py: x = (normalised observation, base action);
+        h = max(W h + b, 0) for all layers but the last, whose output is d means and d logs of the
+        spread; u = tanh(mean), in units of the bound. For exploration clip the logs of the spread
+        to LOG_STD_LOW and LOG_STD_HIGH of networks.py; u = tanh(mean + exp(log) * noise). TD3 does
+        not train the spread: there it stays at initial_log_std.
+        """
+        parts = [part.numpy() for part in self._networks.actor.split(self._state.average)]
+        return [
+            (np.ascontiguousarray(weight.T), bias.copy())
+            for weight, bias in zip(parts[::2], parts[1::2], strict=True)
+        ]
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return the last update's figures (update.py names them), temperature, dual variable of
+        the guard, steps it undid, scale of the force cost, whether the compiled update is in use
+        and how long it took to build [s], and steps taken.
+        """
+        return self._figures | {
+            "temperature": float(self._state.temperature[0].exp()),
+            "guard_dual": float(self._state.guard[0]),
+            "guard_undone": float(self._state.guard[1]),
+            "force_scale": self.replay.force_scale,
+            "compiled": float(self._both.ready),
+            "compile_s": self._both.seconds,
+            "critic_steps": float(self._critic_steps),
+            "actor_steps": float(self._actor_steps),
+        }
+
+    def values(self, observation: Float32s, base: Float32s, residual: Float32s) -> Float32s:
+        """Return Q [critics, rows] of observations [rows, n] and base and residual [rows, d]."""
+        with torch.no_grad():
+            found: Float32s = self._networks.values(
+                self._state.critic,
+                torch.from_numpy(observation),
+                torch.from_numpy(base),
+                torch.from_numpy(residual),
+            ).numpy()
+        return found
+
+    def calibration(self, episodes: int) -> Calibration:
+        """Return what the critics (their mean) promise at the starts of the newest `episodes`
+        online ones for the averaged actor's action, against the returns that were achieved.
+        """
+        starts = self.replay.starts(episodes)
+        n, d = self.problem.observation, len(self.problem.bound)
+        observation, base = starts[:, :n], starts[:, n : n + d]
+        residual, _ = forward(self.actor_arrays(), starts[:, : n + d])
+        promised = self.values(observation, base, residual).mean(axis=0)
+        return CalibrationMonitor().judge(promised, starts[:, -1])
+
+    def state(self) -> bytes:
+        """Return a checkpoint: with the same replay, learning goes on from it bit for bit."""
+        return msgspec.msgpack.encode(
+            SavedAgent(
+                version=STATE_VERSION,
+                settings=self.settings.model_dump_json(),
+                problem=repr(self.problem),
+                vectors={k: v.numpy().tobytes() for k, v in self._state._asdict().items()},
+                random=json.dumps(self._rng.bit_generator.state),
+                critic_steps=self._critic_steps,
+                actor_steps=self._actor_steps,
+                force_scale=self.replay.force_scale,
+            )
+        )
+
+    def restore(self, data: bytes) -> None:
+        """Go on from a checkpoint; the replay is the caller's to rebuild. Nothing is changed where
+        it cannot be used.
+
+        Raises:
+            LearnerError: it is no checkpoint, of another version, or of other settings or sizes.
+        """
+        try:
+            saved = msgspec.msgpack.decode(data, type=SavedAgent)
+        except msgspec.MsgspecError as error:
+            raise LearnerError(f"{len(data)} bytes are no checkpoint: {error}") from None
+        for what, found, wanted in (
+            ("version", saved.version, STATE_VERSION),
+            ("settings", saved.settings, self.settings.model_dump_json()),
+            ("problem", saved.problem, repr(self.problem)),
+        ):
+            if found != wanted:
+                raise LearnerError(
+                    f"the checkpoint's {what} {found}; this learner's {wanted}. Start it with the "
+                    "checkpoint's, or without the checkpoint"
+                )
+        vectors = {
+            name: torch.from_numpy(np.frombuffer(content, dtype=np.float32).copy())
+            for name, content in saved.vectors.items()
+        }
+        sizes = {name: len(vector) for name, vector in self._state._asdict().items()}
+        if {name: len(vector) for name, vector in vectors.items()} != sizes:
+            raise LearnerError("the checkpoint's vectors have other sizes; it is damaged")
+        for name, vector in self._state._asdict().items():
+            vector.copy_(vectors[name])
+        self._rng.bit_generator.state = json.loads(saved.random)
+        self._critic_steps, self._actor_steps = saved.critic_steps, saved.actor_steps
+        self.replay.raise_force_scale(saved.force_scale)
+
+    def _compile(self) -> None:
+        """Build what the settings ask for; warm-up alone is not worth a program of its own."""
+        steps = [self._both] if self.settings.actor_delay == 1 else [self._both, self._critic]
+        if self.settings.compile == "background":
+            compile_in_background(steps, self._example)
+        elif self.settings.compile == "first":
+            for step in steps:
+                step.compile(self._example())
+
+    def _example(self) -> Example:
+        settings, columns = self.settings, self.problem.columns
+        state = _first_state(self._networks, settings, np.random.default_rng(0))
+        packed = torch.zeros(settings.batch, columns.width)
+        rows = settings.update_guard.rows if settings.update_guard else 0
+        inputs = np.zeros((rows, columns.observation + columns.action), dtype=np.float32)
+        draws = self._draws(np.random.default_rng(0), inputs)
+        return Example(state, packed, draws, torch.ones(RATES))
+
+    def _one_update(self) -> torch.Tensor:
+        settings = self.settings
+        packed = torch.from_numpy(
+            self.replay.sample(settings.batch, self._rng, settings.offline_share)
+        )
+        draws = self._draws(self._rng, self._guard_inputs())
+        warming = self._critic_steps < settings.warm_up_updates
+        self._critic_steps += 1
+        moves = not warming and self._critic_steps % settings.actor_delay == 0
+        self._actor_steps += moves
+        rates = self._rates(warming=warming)
+        return (self._both if moves else self._critic)(self._state, packed, draws, rates)
+
+    def _draws(self, rng: np.random.Generator, guard_inputs: Float32s) -> Draws:
+        settings, actions = self.settings, len(self.problem.bound)
+        candidates = settings.cal_ql.candidates if settings.cal_ql else 0
+        normal = rng.standard_normal(
+            ((2 + 2 * candidates) * settings.batch, actions), dtype=np.float32
+        )
+        noise = torch.from_numpy(normal).view(-1, settings.batch, actions)
+        subset = rng.permutation(settings.critics)[: settings.target_critics]
+        uniform = rng.random((candidates, settings.batch, actions), dtype=np.float32)
+        return Draws(
+            target_noise=noise[0],
+            actor_noise=noise[1],
+            subset=torch.from_numpy(subset),
+            uniform=torch.from_numpy(2.0 * uniform - 1.0),
+            candidate_noise=noise[2:],
+            guard_inputs=torch.from_numpy(guard_inputs),
+        )
+
+    def _guard_inputs(self) -> Float32s:
+        """Return actor inputs of the newest robot steps; of any steps before there are some."""
+        count = self.settings.update_guard.rows if self.settings.update_guard else 0
+        width = self.problem.observation + len(self.problem.bound)
+        if count == 0:
+            return np.zeros((0, width), dtype=np.float32)
+        rows = self.replay.latest(count)
+        if len(rows) == 0:
+            rows = self.replay.sample(count, self._rng)
+        # repeated to one size: a compiled update knows no other
+        return np.resize(rows[:, :width], (count, width))
+
+    def _rates(self, *, warming: bool) -> torch.Tensor:
+        rate = self.settings.learning_rate
+        cal_ql = self.settings.cal_ql
+        conservative = cal_ql is not None and (warming or cal_ql.online)
+        numbers = (
+            *corrected(rate, self._critic_steps),
+            *corrected(rate, max(1, self._actor_steps)),
+            0.0 if warming else 1.0,
+            float(conservative),
+        )
+        return torch.tensor(numbers, dtype=torch.float32)
+
+    def _follow_success(self) -> None:
+        """Switch the force cost on by success; its scale only ever rises."""
+        cost = self.settings.force_cost
+        recent = self.replay.outcomes(cost.episodes) if cost else []
+        if cost is None or len(recent) < cost.episodes:
+            return
+        success = float(np.mean([reward >= self.problem.success_reward for reward in recent]))
+        scale = (success - cost.from_success) / cost.ramp
+        self.replay.raise_force_scale(min(1.0, max(0.0, scale)))
+
+
+def _first_state(
+    networks: Networks, settings: LearnerSettings, rng: np.random.Generator
+) -> LearnerState:
+    """Return untrained networks; targets and average equal what they follow."""
+    critic = torch.from_numpy(networks.critics.start(rng))
+    actor = torch.from_numpy(networks.actor.start(rng, settings.initial_log_std))
+    return LearnerState(
+        critic=critic,
+        critic_mean=torch.zeros_like(critic),
+        critic_square=torch.zeros_like(critic),
+        target=critic.clone(),
+        actor=actor,
+        actor_mean=torch.zeros_like(actor),
+        actor_square=torch.zeros_like(actor),
+        average=actor.clone(),
+        temperature=torch.tensor([np.log(settings.initial_temperature), 0, 0]).float(),
+        guard=torch.zeros(2),
+    )

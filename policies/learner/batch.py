@@ -1,0 +1,83 @@
+"""What one update works on: the learner's whole state, a batch, and all that chance decides."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from policies.learner.replay import Columns
+
+
+class LearnerState(NamedTuple):
+    """All that learning changes; float32 vectors, changed in place.
+
+    critic, target: parameters of the critics and their slow copy. actor, average: the actor and its
+    average, the only candidate for promotion. Each `_mean` and `_square` are Adam's moments.
+    temperature: log of SAC's temperature and its two moments. guard: the dual variable, and how
+    many steps were undone.
+    """
+
+    critic: Tensor
+    critic_mean: Tensor
+    critic_square: Tensor
+    target: Tensor
+    actor: Tensor
+    actor_mean: Tensor
+    actor_square: Tensor
+    average: Tensor
+    temperature: Tensor
+    guard: Tensor
+
+
+class Rows(NamedTuple):
+    """A batch of replay rows, as `Columns` says; [rows, n], [rows, d] or [rows]."""
+
+    observation: Tensor
+    base: Tensor
+    residual: Tensor
+    reward: Tensor
+    discount: Tensor
+    next_observation: Tensor
+    next_base: Tensor
+    returns: Tensor
+
+
+class Draws(NamedTuple):
+    """Chance, drawn outside so that every way to compute an update gives the same learner.
+
+    target_noise, actor_noise: normal, [rows, d]. subset: target critics, [k]. uniform: in [-1, 1],
+    [candidates, rows, d]; candidate_noise: normal, [2 * candidates, rows, d]; no rows where Cal-QL
+    is off. guard_inputs: actor inputs of recent robot steps, [rows, n + d]; no rows where the
+    guard is off.
+    """
+
+    target_noise: Tensor
+    actor_noise: Tensor
+    subset: Tensor
+    uniform: Tensor
+    candidate_noise: Tensor
+    guard_inputs: Tensor
+
+
+class Rates(NamedTuple):
+    """Adam's step size and epsilon with the bias corrections folded in, and whether targets
+    bootstrap on the policy (1) or on the base action (0, warm-up), and the share of Cal-QL's term
+    (1 or 0); [] each.
+    """
+
+    critic_step: Tensor
+    critic_epsilon: Tensor
+    actor_step: Tensor
+    actor_epsilon: Tensor
+    policy_share: Tensor
+    conservative_share: Tensor
+
+
+RATES = len(Rates._fields)
+
+
+def split_rows(packed: Tensor, columns: Columns) -> Rows:
+    """Return the parts of packed rows, [rows, columns.width]."""
+    parts = torch.split_with_sizes(packed, list(columns.widths), dim=1)
+    o, b, u, reward, discount, next_o, next_b, returns = parts
+    return Rows(o, b, u, reward[:, 0], discount[:, 0], next_o, next_b, returns[:, 0])

@@ -1,0 +1,115 @@
+"""Exploration is drawn per episode or segment, bounded, seeded and counted."""
+
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pytest
+
+from policies.exploration import Exploration
+from runtime.messages import Sizes, TickRecord, new_record
+from runtime.residual_spec import ExplorationConfig
+
+STEPS = 20
+EPISODES = 300
+
+
+def config(**changes: Any) -> ExplorationConfig:
+    plain: dict[str, Any] = {
+        "noise_max": 0.5,
+        "prefill_noise_std": 0.3,
+        "clean_share": 0.0,
+        "segment_steps": 0,
+        "horizon_episodes": 0,
+        "budget_steps": 10**6,
+    }
+    return ExplorationConfig(**{**plain, **changes})
+
+
+def at(record: TickRecord, episode: int, step: int) -> TickRecord:
+    record.episode[0], record.episode_step[0] = episode, step
+    return record
+
+
+def drawn(seed: int = 1, **changes: Any) -> list[list[tuple[bool, bool]]]:
+    """Return (takes part, noisy) of every step of every episode."""
+    exploration = Exploration(config(**changes), 2, seed)
+    record = new_record(Sizes(joints=1, action=2, setpoint=1))
+    episodes = []
+    for episode in range(1, EPISODES + 1):
+        steps = []
+        for step in range(STEPS):
+            exploration.look(at(record, episode, step))
+            steps.append((exploration.takes_part, exploration.noisy))
+        episodes.append(steps)
+    return episodes
+
+
+def test_whether_it_is_noisy_is_drawn_once_an_episode() -> None:
+    episodes = drawn(clean_share=0.5)
+    assert all(len(set(steps)) == 1 for steps in episodes)
+    clean = sum(not steps[0][1] for steps in episodes)
+    # 300 fair coins: five standard deviations
+    assert 107 <= clean <= 193
+    assert all(steps[0][0] for steps in episodes)
+
+
+def test_a_segment_is_the_smallest_thing_that_is_drawn() -> None:
+    episodes = drawn(segment_steps=7, horizon_episodes=2 * EPISODES)
+    for steps in episodes:
+        lengths = [len(list(same)) for _, same in groupby(steps)]
+        assert all(length % 7 == 0 for length in lengths[:-1])
+    shares = [np.mean([part for part, _ in steps]) for steps in episodes]
+    # the share grows by episodes / horizon: about 1/8 in the first half, 3/8 in the second
+    assert np.mean(shares[:150]) == pytest.approx(0.125, abs=0.06)
+    assert np.mean(shares[150:]) == pytest.approx(0.375, abs=0.08)
+    assert any(len(set(steps)) > 1 for steps in episodes)
+
+
+def test_without_a_horizon_it_takes_part_from_the_first_episode() -> None:
+    assert all(part for steps in drawn() for part, _ in steps)
+
+
+def test_a_segment_for_the_base_alone_has_no_noise() -> None:
+    steps = [step for episode in drawn(horizon_episodes=EPISODES) for step in episode]
+    assert (False, False) in steps
+    assert (False, True) not in steps
+
+
+def test_a_seed_draws_the_same_and_another_does_not() -> None:
+    kind = {"clean_share": 0.5, "segment_steps": 5, "horizon_episodes": 300}
+    assert drawn(1, **kind) == drawn(1, **kind)
+    assert drawn(1, **kind) != drawn(2, **kind)
+
+
+def test_the_budget_is_counted_in_noisy_steps_and_then_there_is_none() -> None:
+    exploration = Exploration(config(budget_steps=5), 2, 1)
+    record = new_record(Sizes(joints=1, action=2, setpoint=1))
+    noisy = []
+    for step in range(9):
+        exploration.look(at(record, 1, step))
+        noisy.append(exploration.noisy)
+        if exploration.noisy:
+            exploration.disturbed(None, None)
+    assert noisy == [True] * 5 + [False] * 4
+    assert exploration.steps == 5
+
+
+def test_noise_has_the_spread_that_config_or_actor_give_it() -> None:
+    exploration = Exploration(config(), 2, 1)
+    prefill = np.array([exploration.disturbed(None, None).copy() for _ in range(4000)])
+    assert prefill.std(axis=0) == pytest.approx([0.3, 0.3], rel=0.08)
+    latent = np.array([0.4, -0.4], dtype=np.float32)
+    spread = np.log(np.array([0.1, 0.4], dtype=np.float32))
+    acted = np.array([exploration.disturbed(latent, spread).copy() for _ in range(4000)])
+    assert np.arctanh(acted).mean(axis=0) == pytest.approx(latent, abs=0.04)
+    assert np.arctanh(acted).std(axis=0) == pytest.approx([0.1, 0.4], rel=0.08)
+
+
+def test_an_absurd_spread_is_limited() -> None:
+    exploration = Exploration(config(), 2, 1)
+    latent, spread = np.zeros(2, np.float32), np.array([50.0, -50.0], np.float32)
+    acted = np.array([exploration.disturbed(latent, spread).copy() for _ in range(2000)])
+    assert np.arctanh(np.clip(acted[:, 1], -0.9, 0.9)).std() == pytest.approx(np.exp(-5), rel=0.1)
+    # tanh of a normal number of spread e
+    assert np.mean(np.abs(acted[:, 0]) < np.tanh(np.e)) == pytest.approx(0.683, abs=0.05)

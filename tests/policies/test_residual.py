@@ -1,0 +1,271 @@
+"""The residual bounds itself, and takes no snapshot that fails one of control's own checks."""
+
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from policies.features import RawFeatures
+from policies.residual import LearnedResidual, ZeroResidual
+from runtime.interfaces import ResidualAnswer
+from runtime.layout import Floats
+from runtime.messages import Mode, Stage, TickRecord, new_record
+from runtime.snapshot import Snapshot, SnapshotParity, encode_snapshot, sealed
+from tests.runtime.control_kit import panda, panda_sizes, trained_base
+from tests.snapshot_kit import SnapshotMaker
+
+BOUND = 0.4
+CONFIG = panda().config.residual
+assert CONFIG is not None
+MAKER = SnapshotMaker(trained_base().contract, CONFIG, panda_sizes())
+
+
+class Bench:
+    """A learned residual with a record in its hands."""
+
+    def __init__(
+        self, seed: int = 1, exploration: dict[str, Any] | None = None, **keys: Any
+    ) -> None:
+        assert CONFIG is not None
+        explores = CONFIG.exploration.model_copy(update=exploration or {})
+        config = CONFIG.model_copy(update={"exploration": explores, **keys})
+        self.record = observation(0)
+        self.residual = LearnedResidual(trained_base().contract, config, self.record, seed)
+        self.out = ResidualAnswer(np.full(4, 7.0), np.full(4, 7.0))
+
+    def act(self, stage: Stage = Stage.ADAPTIVE, base: Floats | None = None) -> ResidualAnswer:
+        base = np.array([0.1, -0.2, 0.3, 0.0]) if base is None else base
+        self.residual.act(self.record, base, stage, self.out)
+        return self.out
+
+
+def observation(seed: int) -> TickRecord:
+    record = new_record(panda_sizes())
+    rng = np.random.default_rng(seed)
+    for name in ("dq", "setpoint", "setpoint_measured", "observation_task", "observation_force"):
+        record.view[name][:] = rng.normal(size=len(record.view[name]))
+    record.time_left[0] = 0.5
+    record.mode[0] = Mode.ADAPTIVE
+    record.episode[0] = 1
+    return record
+
+
+def by_hand(snapshot: Snapshot, raw: Floats, base: Floats) -> tuple[Floats, Floats]:
+    """Return mean action (units of the bound) and log of the spread, in float64 and in words."""
+    value = np.concatenate(((raw - np.array(snapshot.mean)) / np.array(snapshot.std), base))
+    for number, layer in enumerate(snapshot.layers):
+        weights = np.frombuffer(layer.weights, "<f4").reshape(layer.outputs, layer.inputs)
+        value = weights.astype(float) @ value + np.frombuffer(layer.bias, "<f4")
+        if number < len(snapshot.layers) - 1:
+            value = np.where(value > 0.0, value, 0.0)
+    return np.tanh(value[:4]), value[4:]
+
+
+def test_version_0_is_exactly_zero() -> None:
+    bench = Bench()
+    out = bench.act()
+    assert bench.residual.version == 0
+    assert out.action.tobytes() == out.noise.tobytes() == bytes(32)
+
+
+def test_it_acts_as_the_network_says() -> None:
+    bench, snapshot = Bench(), MAKER.make(push=0.4)
+    assert bench.residual.offer(encode_snapshot(snapshot)) == ""
+    assert CONFIG is not None
+    raw = RawFeatures(CONFIG.terms, "tool_delta", bench.record).read(bench.record)
+    base = np.array([0.5, -0.5, 0.25, 0.0])
+    out = bench.act(base=base)
+    assert out.action == pytest.approx(BOUND * by_hand(snapshot, raw, base)[0], abs=1e-6)
+    assert out.action.any()
+    assert not out.noise.any()
+    assert out.takes_part
+    assert bench.residual.version == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.floats(-50.0, 50.0),
+    st.floats(-20.0, 20.0),
+    st.sampled_from([Stage.EXPLORE, Stage.ADAPTIVE, Stage.SHADOW]),
+)
+def test_it_never_leaves_its_bound(seed: int, push: float, spread: float, stage: Stage) -> None:
+    bench = Bench(seed, {"clean_share": 0.0}, max_action_change=9.0, max_weight_norm=1e9)
+    assert bench.residual.offer(MAKER.offer(seed=seed, push=push, log_spread=spread)) == ""
+    for number in range(10):
+        bench.record.view["observation_force"][:] = 10.0**number
+        out = bench.act(stage)
+        assert (np.abs(out.action) <= BOUND).all()
+        assert (np.abs(out.noise) <= 0.6 * BOUND * (1 + 1e-12)).all()
+
+
+def test_noise_is_part_of_the_action_and_only_of_exploring() -> None:
+    bench = Bench(exploration={"clean_share": 0.0})
+    bench.residual.offer(MAKER.offer(push=0.4))
+    mean = bench.act(Stage.ADAPTIVE).action.copy()
+    explored = bench.act(Stage.EXPLORE)
+    assert explored.noise.all()
+    assert explored.action - explored.noise == pytest.approx(mean)
+    bench.record.mode[0] = Mode.BASE
+    assert not bench.act(Stage.EXPLORE).noise.any()
+    assert bench.residual.explored_steps == 1
+
+
+def test_before_the_first_snapshot_noise_is_all_there_is() -> None:
+    bench = Bench(exploration={"clean_share": 0.0})
+    seen = np.array([bench.act(Stage.EXPLORE).action.copy() for _ in range(500)])
+    assert seen.std() == pytest.approx(0.3 * BOUND, rel=0.1)
+    assert np.abs(seen).max() <= 0.6 * BOUND * (1 + 1e-12)
+    assert bench.out.action.tolist() == bench.out.noise.tolist()
+
+
+def test_a_segment_for_the_base_alone_is_exactly_zero() -> None:
+    bench = Bench(exploration={"horizon_episodes": 10**9})
+    bench.residual.offer(MAKER.offer(push=0.4))
+    out = bench.act(Stage.EXPLORE)
+    assert out.action.tobytes() == bytes(32)
+    assert not out.takes_part
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e200])
+def test_what_is_no_observation_is_answered_with_nothing(value: float) -> None:
+    bench = Bench()
+    bench.residual.offer(MAKER.offer(push=0.4))
+    assert not bench.act(base=np.array([0.0, value, 0.0, 0.0])).action.any()
+    bench.record.view["observation_force"][1] = value
+    out = bench.act()
+    assert out.action.tobytes() == bytes(32)
+    assert not out.takes_part
+    bench.record.view["observation_force"][1] = 0.0
+    assert bench.act().action.any()
+
+
+def broken(**changes: Any) -> bytes:
+    return MAKER.offer(**changes)
+
+
+def nan_weights() -> bytes:
+    layers = list(MAKER.make().layers)
+    weights = np.frombuffer(layers[1].weights, "<f4").copy()
+    weights[17] = math.nan
+    layers[1] = msgspec.structs.replace(layers[1], weights=weights.tobytes())
+    return broken(layers=layers)
+
+
+def wide_weights() -> bytes:
+    snapshot = MAKER.make()
+    layers = list(snapshot.layers)
+    weights = np.frombuffer(layers[1].weights, "<f4") * np.float32(400.0)
+    layers[1] = msgspec.structs.replace(layers[1], weights=weights.tobytes())
+    wide = msgspec.structs.replace(snapshot, layers=layers)
+    return encode_snapshot(sealed(msgspec.structs.replace(wide, parity=MAKER.parity(wide))))
+
+
+def wrong_shapes() -> bytes:
+    layers = list(MAKER.make().layers)
+    layers[1] = msgspec.structs.replace(layers[1], inputs=63)
+    return broken(layers=layers)
+
+
+def other_parity() -> bytes:
+    said = MAKER.make().parity
+    actions = [[value + 0.01 for value in row] for row in said.actions]
+    return broken(parity=SnapshotParity(said.features, said.base, actions))
+
+
+BAD = {
+    "garbage": (b"garbage", "no snapshot"),
+    "cut short": (MAKER.offer()[:-40], "no snapshot"),
+    "changed": (encode_snapshot(msgspec.structs.replace(MAKER.make(), steps=601)), "its digest"),
+    "another's": (broken(contract="another"), "made for interface another"),
+    "format": (broken(format_version=2), "format 2"),
+    "NaN": (nan_weights(), "weights of layer 1: 1 of 4096 numbers are not finite"),
+    "std": (broken(std=[1.0] * 26 + [0.0]), "std: 0.0 is not positive"),
+    "features": (broken(mean=[0.0] * 26), "mean has 26 numbers for 27 features"),
+    "shapes": (wrong_shapes(), "63 inputs"),
+    "norm": (wide_weights(), "residual.max_weight_norm"),
+    "parity": (other_parity(), "differ from those of the framework"),
+    "no parity": (broken(parity=SnapshotParity([], [], [])), "parity vectors are missing"),
+    "too large": (MAKER.offer(hidden=200), "residual.max_snapshot_bytes"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_snapshot_is_refused_with_its_reason(what: str) -> None:
+    bench = Bench(max_action_change=9.0)
+    assert bench.residual.offer(MAKER.offer(1, push=0.1)) == ""
+    before = bench.act().action.copy()
+    data, sentence = BAD[what]
+    # every one of them is version 1, child of 0, where control has nothing newer
+    fresh = Bench(max_action_change=9.0)
+    said = fresh.residual.offer(data)
+    assert sentence in said
+    assert fresh.residual.refused == 1
+    assert fresh.residual.version == 0
+    assert not fresh.act().action.any()
+    bench.residual.offer(data)
+    assert bench.act().action.tolist() == before.tolist()
+
+
+@pytest.mark.parametrize("version", [3, 2, 1])
+def test_what_is_not_newer_is_refused(version: int) -> None:
+    bench = Bench()
+    assert bench.residual.offer(MAKER.offer(3, 2)) == ""
+    assert "not newer than 3" in bench.residual.offer(MAKER.offer(version, 0))
+    assert bench.residual.version == 3
+
+
+def test_a_stranger_s_child_is_refused_and_a_refused_one_s_is_not() -> None:
+    bench = Bench()
+    # a lineage goes on from an earlier run
+    assert bench.residual.offer(MAKER.offer(7, 5)) == ""
+    assert "parent 6 was never offered here" in bench.residual.offer(MAKER.offer(8, 6))
+    assert bench.residual.offer(MAKER.offer(9, 7, std=[math.nan] * 27)) != ""
+    assert bench.residual.offer(MAKER.offer(10, 9)) == ""
+    assert bench.residual.version == 10
+
+
+def test_actions_may_not_jump_on_what_was_just_seen() -> None:
+    bench = Bench(max_action_change=0.5)
+    for number in range(150):
+        bench.record.raw[:] = observation(number).raw
+        bench.act()
+    assert bench.residual.offer(MAKER.offer(1, 0, push=0.3)) == ""
+    said = bench.residual.offer(MAKER.offer(2, 1, push=1.5))
+    # about tanh(1.5) - tanh(0.3) = .905 - .291
+    assert "on the last 100 observations change by 0.6" in said
+    assert bench.residual.version == 1
+    assert bench.residual.offer(MAKER.offer(3, 1, push=0.8)) == ""
+
+
+def test_before_anything_was_seen_there_is_nothing_to_compare() -> None:
+    assert Bench(max_action_change=0.1).residual.offer(MAKER.offer(push=1.5)) == ""
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200), st.integers(0, 2000))
+def test_garbage_never_raises(garbage: bytes, place: int) -> None:
+    bench = Bench()
+    assert bench.residual.offer(garbage) != ""
+    data = bytearray(MAKER.offer(hidden=8))
+    data[place % len(data)] ^= 0x55
+    # whichever byte it is: a damaged snapshot is no snapshot
+    assert bench.residual.offer(bytes(data)) != ""
+    assert bench.residual.version == 0
+
+
+def test_without_a_residual_in_the_config_every_offer_is_refused() -> None:
+    residual = ZeroResidual()
+    assert "no block `residual`" in residual.offer(MAKER.offer())
+    assert residual.refused == 1
+
+
+def test_another_residual_s_terms_make_another_interface() -> None:
+    assert CONFIG is not None
+    other = CONFIG.model_copy(update={"terms": CONFIG.terms[::-1]})
+    data = SnapshotMaker(trained_base().contract, other, panda_sizes()).offer()
+    assert "made for interface" in Bench().residual.offer(data)

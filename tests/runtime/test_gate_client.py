@@ -1,0 +1,276 @@
+"""Control's end of the gate, against a gate in the test's own hands."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import zmq
+
+from runtime.errors import StartRefused
+from runtime.gate_client import GateConnection
+from runtime.gate_line import Line
+from runtime.gate_wire import (
+    Beat,
+    FromControl,
+    Grant,
+    Offer,
+    Progress,
+    Taken,
+    Verdict,
+    encode,
+    from_control,
+)
+from runtime.interfaces import ResidualAnswer
+from runtime.layout import Floats
+from runtime.messages import Event, EventKind, Stage, TickRecord, new_record
+from runtime.record_format import RecorderPlace
+from runtime.snapshot import Snapshot, SnapshotParity, encode_snapshot, sealed
+from tests.runtime.recording_kit import SIZES, make_place
+
+ACTIONS = 2
+EXPLORE = Grant(Stage.EXPLORE, [1.0, 1.0])
+
+
+class Taker:
+    """A residual that takes what it is offered, unless told why not."""
+
+    def __init__(self, refusal: str = "") -> None:
+        self.version = 0
+        self.refused = 0
+        self._refusal = refusal
+
+    def act(
+        self, record: TickRecord, base_action: Floats, stage: Stage, out: ResidualAnswer
+    ) -> None:
+        raise AssertionError("the gate asks for no action")
+
+    def offer(self, data: bytes) -> str:
+        if not self._refusal:
+            self.version = msgspec.msgpack.decode(data, type=Snapshot).version
+        return self._refusal
+
+
+def snapshot(version: int) -> bytes:
+    parity = SnapshotParity([], [], [])
+    bare = Snapshot(version, 0, "c", [], [], [], [], [], 0, 0, 0, 0.0, 1.0, parity)
+    return encode_snapshot(sealed(bare))
+
+
+def record_at(step: int, version: int = 0, now_ns: int = 7) -> TickRecord:
+    record = new_record(SIZES)
+    record.base_sequence[0] = step
+    record.residual_version[0] = version
+    record.now_ns[0] = now_ns
+    record.tick[0] = 1000 + step
+    return record
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> RecorderPlace:
+    return make_place(tmp_path)
+
+
+@pytest.fixture
+def gate(place: RecorderPlace) -> Iterator[Line[FromControl]]:
+    context = zmq.Context()
+    line: Line[FromControl] = Line(context, place.gate_endpoint, from_control)
+    yield line
+    line.close()
+    context.term()
+
+
+@pytest.fixture
+def control(place: RecorderPlace, gate: Line[FromControl]) -> Iterator[GateConnection]:
+    connection = GateConnection(place, ACTIONS, lost_after_s=0.3)
+    yield connection
+    connection.close()
+
+
+def lockstep(place: RecorderPlace, lag: int = 5, wait_s: float = 20.0) -> GateConnection:
+    return GateConnection(place, ACTIONS, lost_after_s=0.5, lag_steps=lag, wait_s=wait_s)
+
+
+def send(gate: Line[FromControl], *messages: Grant | Offer | Verdict | Progress) -> None:
+    for message in messages:
+        deadline_s = time.monotonic() + 5.0
+        while not gate.send(message):
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+
+
+def heard(gate: Line[FromControl], kind: type, timeout_s: float = 5.0) -> FromControl:
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        gate.socket.poll(20)
+        for message in gate.received(10):
+            if isinstance(message, kind):
+                return message
+    raise AssertionError(f"no {kind.__name__} came")
+
+
+def after(control: GateConnection, taker: Taker, step: int = 0) -> list[str]:
+    """Let some ticks pass; return what is to be recorded."""
+    said: list[str] = []
+    for _ in range(20):
+        record = record_at(step, taker.version)
+        said.extend(f"{e.kind.value}: {e.text}" for e in control.after(record, taker))
+        time.sleep(0.005)
+    return said
+
+
+def test_nothing_is_granted_before_the_gate_spoke(control: GateConnection) -> None:
+    assert control.grant == Grant(Stage.OBSERVE, [0.0, 0.0])
+    time.sleep(0.4)
+    assert control.health().gate_lost
+
+
+def test_grants_arrive_and_the_gate_hears_beats(
+    control: GateConnection, gate: Line[FromControl]
+) -> None:
+    send(gate, EXPLORE)
+    after(control, Taker())
+    assert control.grant == EXPLORE
+    assert not control.health().gate_lost
+    time.sleep(0.15)
+    taker = Taker()
+    taker.version = 4
+    control.after(record_at(12, 4), taker)
+    while (beat := heard(gate, Beat)) != Beat(12, 4):
+        control.after(record_at(12, 4), taker)
+        assert isinstance(beat, Beat)
+        time.sleep(0.1)
+
+
+def test_a_grant_of_another_size_is_ignored(
+    control: GateConnection, gate: Line[FromControl]
+) -> None:
+    send(gate, Grant(Stage.ADAPTIVE, [1.0]))
+    assert "a grant of 1 numbers is ignored" in "".join(after(control, Taker()))
+    assert control.grant.stage is Stage.OBSERVE
+
+
+def test_an_offer_goes_live_is_recorded_and_its_first_use_is_told(
+    control: GateConnection, gate: Line[FromControl]
+) -> None:
+    send(gate, EXPLORE, Offer(snapshot(3), 1))
+    taker = Taker()
+    deadline_s = time.monotonic() + 5.0
+    events: list[Event] = []
+    while not events and time.monotonic() < deadline_s:
+        events = [
+            e for e in control.after(record_at(1), taker) if e.kind is EventKind.SNAPSHOT
+        ]
+    (event,) = events
+    assert event.data == snapshot(3)
+    assert (event.tick, event.now_ns) == (1001, 7)
+    assert "version 3, child of 0" in event.text
+    assert heard(gate, Taken) == Taken(3)
+    control.after(record_at(2, version=3, now_ns=99), taker)
+    assert heard(gate, Taken) == Taken(3, first_use_ns=99)
+    control.after(record_at(3, version=3, now_ns=100), taker)
+    with pytest.raises(AssertionError):
+        heard(gate, Taken, 0.2)
+
+
+def test_a_refusal_is_recorded_and_told(control: GateConnection, gate: Line[FromControl]) -> None:
+    send(gate, Offer(snapshot(3), 1), Offer(b"garbage", 1))
+    text = "\n".join(after(control, Taker("it is too wild")))
+    assert "verdict: version 3 is refused by control: it is too wild" in text
+    assert "are no snapshot" in text
+    assert heard(gate, Taken) == Taken(3, "it is too wild")
+
+
+def test_garbage_is_said_once_and_a_flood_does_not_eat_the_tick(
+    control: GateConnection, gate: Line[FromControl]
+) -> None:
+    send(gate, EXPLORE)
+    after(control, Taker())
+    for _ in range(500):
+        gate.socket.send(b"\xffgarbage", zmq.NOBLOCK)
+    begin_s = time.monotonic()
+    said = after(control, Taker())
+    assert time.monotonic() - begin_s < 1.0
+    assert len([text for text in said if "cannot be understood" in text]) == 1
+
+
+# -- lockstep -----------------------------------------------------------------------------------
+
+
+def test_in_lockstep_the_robot_waits_for_the_learner(
+    place: RecorderPlace, gate: Line[FromControl]
+) -> None:
+    control = lockstep(place, lag=5)
+    send(gate, EXPLORE, Progress(10, 1))
+    taker = Taker()
+    begin_s = time.monotonic()
+    control.after(record_at(15), taker)
+    assert time.monotonic() - begin_s < 0.4
+    threading.Timer(0.4, send, (gate, Progress(11, 2))).start()
+    begin_s = time.monotonic()
+    control.after(record_at(16), taker)
+    assert 0.3 < time.monotonic() - begin_s < 5.0
+    control.close()
+
+
+def test_in_lockstep_an_offer_goes_live_at_its_step_and_not_before(
+    place: RecorderPlace, gate: Line[FromControl]
+) -> None:
+    control = lockstep(place)
+    send(gate, EXPLORE, Offer(snapshot(1), 1, at_step=8), Progress(100, 1))
+    taker = Taker()
+    live = []
+    for step in range(1, 12):
+        after(control, taker, step)
+        live.append(taker.version)
+    assert live == [0] * 7 + [1] * 4
+    control.close()
+
+
+def test_in_lockstep_who_is_lost_is_not_waited_for_again(
+    place: RecorderPlace, gate: Line[FromControl]
+) -> None:
+    control = lockstep(place)
+    send(gate, EXPLORE)
+    control.wait_ready(5.0)
+    begin_s = time.monotonic()
+    said = [event.text for event in control.after(record_at(50), Taker())]
+    assert 0.3 < time.monotonic() - begin_s < 5.0
+    assert any("not waited for" in text for text in said)
+    begin_s = time.monotonic()
+    for step in range(51, 60):
+        control.after(record_at(step), Taker())
+    assert time.monotonic() - begin_s < 0.3
+    control.close()
+
+
+def test_a_stop_ends_the_wait(place: RecorderPlace, gate: Line[FromControl]) -> None:
+    control = lockstep(place)
+    send(gate, EXPLORE)
+    control.wait_ready(5.0)
+    threading.Timer(0.1, control.stop_waiting).start()
+    begin_s = time.monotonic()
+    control.after(record_at(50), Taker())
+    assert time.monotonic() - begin_s < 0.45
+    control.close()
+
+
+def test_it_does_not_start_without_gate_or_learner(
+    place: RecorderPlace, gate: Line[FromControl]
+) -> None:
+    control = lockstep(place)
+    with pytest.raises(StartRefused, match="the gate is not ready"):
+        control.wait_ready(0.2)
+    send(gate, Grant(Stage.OBSERVE, [0.0, 0.0], learner_lost=True))
+    with pytest.raises(StartRefused, match="the learner is not ready"):
+        control.wait_ready(0.3)
+    send(gate, EXPLORE)
+    control.wait_ready(5.0)
+    control.close()
+
+
+def test_what_the_gate_reads_survives_the_wire() -> None:
+    for message in (Taken(3, "why", 4), Beat(1, 2)):
+        assert from_control.decode(encode(message)) == message
