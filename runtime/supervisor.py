@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
@@ -17,20 +16,18 @@ from types import FrameType
 import msgspec
 import zmq
 
+from runtime.arming import Arming
 from runtime.companions import Companion, Companions, ended
 from runtime.config import RecorderConfig
 from runtime.control_process import command as control_command
 from runtime.errors import RecordError
 from runtime.lockfile import RobotLock
-from runtime.messages import Request
 from runtime.operator_keys import OperatorDesk
 from runtime.operator_port import OperatorClient
 from runtime.record_format import RecorderPlace, RecorderStatus
 from runtime.recorder import recorder_command
-from runtime.wire import OperatorRequest
 
 _BEAT_S = 0.1
-_ASK_S = 0.5
 _RESTARTS_MAX = 3
 _END_LIMIT_S = 20.0
 CONTROL_DIED = 8
@@ -55,7 +52,7 @@ class Supervisor:
     """Runs one daemon to its end. `show` gets each new status for the live view.
 
     `lock` is the robot's: recorder and control inherit it. `companions` start with them, may die
-    and come back, and hold nothing.
+    and come back, and hold nothing. `goes_on`: re-arm a simulated robot that nobody attends.
     """
 
     def __init__(
@@ -67,17 +64,16 @@ class Supervisor:
         arm: bool,
         show: Callable[[RecorderStatus], None],
         companions: Sequence[Companion] = (),
+        *,
+        goes_on: bool = False,
     ) -> None:
         self._place = place
         self._recorder_config = recorder
         self._control_options = control_options
         self._lock = lock
-        self._arm = arm
+        self._arming = Arming(arm=arm, goes_on=goes_on, say=_say)
         self._show = show
         self._stop_asked = False
-        self._asking = False
-        self._asked_s = 0.0
-        self._refusal = ""
         self._recorder_given_up = False
         self._companions = Companions(companions, _say)
         self._report = SupervisorReport()
@@ -145,7 +141,7 @@ class Supervisor:
 
     def _beat(self, client: OperatorClient, status: "zmq.Socket[bytes]") -> None:
         client.heartbeat()
-        self._ask_to_arm(client)
+        self._arming.ask(client)
         if status.poll(round(_BEAT_S * 1e3)):
             self._take_status(status)
 
@@ -155,25 +151,14 @@ class Supervisor:
         if refusal:
             _say(f"refused: {refusal}")
 
-    def _ask_to_arm(self, client: OperatorClient) -> None:
-        """Ask until it is granted, with one request on its way at a time: none may come late."""
-        reply = client.receive()
-        if reply is not None:
-            self._asking = False
-            self._arm = self._arm and not reply.accepted
-            if not reply.accepted and reply.text != self._refusal:
-                self._refusal = reply.text
-                _say(f"not armed: {reply.text}")
-        now_s = time.monotonic()
-        if self._arm and not self._asking and now_s - self._asked_s > _ASK_S:
-            self._asking, self._asked_s = True, now_s
-            client.send(OperatorRequest(Request.ARM, "supervisor, for --arm"))
-
     def _take_status(self, status: "zmq.Socket[bytes]") -> None:
         while status.poll(0):
             latest = msgspec.msgpack.decode(status.recv(), type=RecorderStatus)
             self._report.status = latest
+            self._arming.see(latest.mode, latest.faults)
             self._show(latest)
+        if self._arming.gave_up:
+            self._stop_asked = True
 
     def _keep_recorder(self, recorder: _Child) -> _Child:
         """Restart a recorder that died; control keeps what it had not acknowledged.

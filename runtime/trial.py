@@ -114,7 +114,10 @@ class Trial:
         with self._view(planned) as show:
             recorder, options = self._deployment.config.recorder, self._options(gate)
             beside = _beside(gate, place, lineage)
-            ended = Supervisor(place, recorder, options, lock, True, show, beside).run()
+            supervisor = Supervisor(
+                place, recorder, options, lock, True, show, beside, goes_on=True
+            )
+            ended = supervisor.run()
         lock.close()
         record = read_record(place.folder) if place.folder.exists() else None
         return record, ended.exit_code

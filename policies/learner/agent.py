@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import torch
 
-from policies.learner.batch import RATES, Draws, LearnerState
+from policies.learner.batch import RATES, LearnerState, draw
 from policies.learner.calibration import Calibration, CalibrationMonitor
 from policies.learner.compiled import CompiledStep, Example, compile_in_background
 from policies.learner.composition import Algorithm, Networks
@@ -23,6 +23,7 @@ from runtime.errors import LearnerError
 from runtime.snapshot import forward
 
 STATE_VERSION = 1
+CHUNK = 16
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class SavedAgent(msgspec.Struct, frozen=True):
 
 
 class Agent:
-    """Learns a bounded residual. One seed gives one learner, on one thread of one machine.
+    """Learns a bounded residual. One seed and the same calls give one learner, on one thread.
 
     `replay` is filled by the caller (`begin_episode`, `add_step`, `end_episode`, `correct`).
     Only the averaged actor leaves (`actor_arrays`).
@@ -131,9 +132,8 @@ class Agent:
             LearnerError: nothing can be sampled yet, or the weights are no longer finite.
         """
         self._follow_success()
-        for _ in range(count):
-            figures = self._one_update()
-        if count:
+        for first in range(0, count, CHUNK):
+            figures = self._chunk(min(CHUNK, count - first))
             self._figures.update(zip(FIGURES, figures.tolist(), strict=False))
         for name, vector in self._state._asdict().items():
             if not torch.isfinite(vector).all():
@@ -259,39 +259,22 @@ class Agent:
         packed = torch.zeros(settings.batch, columns.width)
         rows = settings.update_guard.rows if settings.update_guard else 0
         inputs = np.zeros((rows, columns.observation + columns.action), dtype=np.float32)
-        draws = self._draws(np.random.default_rng(0), inputs)
+        (draws,) = draw(settings, columns.action, np.random.default_rng(0), inputs, 1)
         return Example(state, packed, draws, torch.ones(RATES))
 
-    def _one_update(self) -> torch.Tensor:
+    def _chunk(self, count: int) -> torch.Tensor:
+        """Take `count` steps; what chance decides is drawn for all at once, which is cheaper."""
         settings = self.settings
-        packed = torch.from_numpy(
-            self.replay.sample(settings.batch, self._rng, settings.offline_share)
-        )
-        draws = self._draws(self._rng, self._guard_inputs())
-        warming = self._critic_steps < settings.warm_up_updates
-        self._critic_steps += 1
-        moves = not warming and self._critic_steps % settings.actor_delay == 0
-        self._actor_steps += moves
-        rates = self._rates(warming=warming)
-        return (self._both if moves else self._critic)(self._state, packed, draws, rates)
-
-    def _draws(self, rng: np.random.Generator, guard_inputs: Float32s) -> Draws:
-        settings, actions = self.settings, len(self.problem.bound)
-        candidates = settings.cal_ql.candidates if settings.cal_ql else 0
-        normal = rng.standard_normal(
-            ((2 + 2 * candidates) * settings.batch, actions), dtype=np.float32
-        )
-        noise = torch.from_numpy(normal).view(-1, settings.batch, actions)
-        subset = rng.permutation(settings.critics)[: settings.target_critics]
-        uniform = rng.random((candidates, settings.batch, actions), dtype=np.float32)
-        return Draws(
-            target_noise=noise[0],
-            actor_noise=noise[1],
-            subset=torch.from_numpy(subset),
-            uniform=torch.from_numpy(2.0 * uniform - 1.0),
-            candidate_noise=noise[2:],
-            guard_inputs=torch.from_numpy(guard_inputs),
-        )
+        rows = self.replay.sample(settings.batch, self._rng, settings.offline_share, batches=count)
+        guard_inputs = self._guard_inputs()
+        all_draws = draw(settings, len(self.problem.bound), self._rng, guard_inputs, count)
+        moves, rates = self._schedule(count)
+        for packed, draws, numbers, moving in zip(
+            torch.from_numpy(rows).unbind(), all_draws, rates.unbind(), moves, strict=True
+        ):
+            step = self._both if moving else self._critic
+            figures = step(self._state, packed, draws, numbers)
+        return figures
 
     def _guard_inputs(self) -> Float32s:
         """Return actor inputs of the newest robot steps; of any steps before there are some."""
@@ -301,21 +284,26 @@ class Agent:
             return np.zeros((0, width), dtype=np.float32)
         rows = self.replay.latest(count)
         if len(rows) == 0:
-            rows = self.replay.sample(count, self._rng)
+            rows = self.replay.sample(count, self._rng)[0]
         # repeated to one size: a compiled update knows no other
         return np.resize(rows[:, :width], (count, width))
 
-    def _rates(self, *, warming: bool) -> torch.Tensor:
-        rate = self.settings.learning_rate
-        cal_ql = self.settings.cal_ql
-        conservative = cal_ql is not None and (warming or cal_ql.online)
-        numbers = (
-            *corrected(rate, self._critic_steps),
-            *corrected(rate, max(1, self._actor_steps)),
-            0.0 if warming else 1.0,
-            float(conservative),
-        )
-        return torch.tensor(numbers, dtype=torch.float32)
+    def _schedule(self, count: int) -> tuple[list[bool], torch.Tensor]:
+        """Count the next `count` steps; return whether the actor moves in each, and their rates."""
+        settings, moves, numbers = self.settings, [], []
+        for _ in range(count):
+            warming = self._critic_steps < settings.warm_up_updates
+            self._critic_steps += 1
+            moving = not warming and self._critic_steps % settings.actor_delay == 0
+            self._actor_steps += moving
+            moves.append(moving)
+            numbers.append((
+                *corrected(settings.learning_rate, self._critic_steps),
+                *corrected(settings.learning_rate, max(1, self._actor_steps)),
+                0.0 if warming else 1.0,
+                float(settings.cal_ql is not None and (warming or settings.cal_ql.online)),
+            ))  # fmt: skip
+        return moves, torch.tensor(numbers, dtype=torch.float32)
 
     def _follow_success(self) -> None:
         """Switch the force cost on by success; its scale only ever rises."""

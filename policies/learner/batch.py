@@ -2,10 +2,13 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from policies.learner.networks import Float32s
 from policies.learner.replay import Columns
+from policies.learner.settings import LearnerSettings
 
 
 class LearnerState(NamedTuple):
@@ -74,6 +77,30 @@ class Rates(NamedTuple):
 
 
 RATES = len(Rates._fields)
+
+
+def draw(
+    settings: LearnerSettings,
+    actions: int,
+    rng: np.random.Generator,
+    guard_inputs: Float32s,
+    count: int,
+) -> list[Draws]:
+    """Return the draws of `count` updates; all look at the same `guard_inputs` [rows, n + d]."""
+    candidates = settings.cal_ql.candidates if settings.cal_ql else 0
+    shape = (count, 2 + 2 * candidates, settings.batch, actions)
+    noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+    numbers = np.tile(np.arange(settings.critics), (count, 1))
+    subsets = torch.from_numpy(rng.permuted(numbers, axis=1)[:, : settings.target_critics])
+    shape = (count, candidates, settings.batch, actions)
+    uniform = torch.from_numpy(2.0 * rng.random(shape, dtype=np.float32) - 1.0)
+    guard = torch.from_numpy(guard_inputs)
+    return [
+        Draws(normal[0], normal[1], subset, flat, normal[2:], guard)
+        for normal, subset, flat in zip(
+            noise.unbind(), subsets.unbind(), uniform.unbind(), strict=True
+        )
+    ]
 
 
 def split_rows(packed: Tensor, columns: Columns) -> Rows:

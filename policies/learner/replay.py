@@ -232,12 +232,17 @@ class Replay:
                     self._materialise(episode)
 
     def sample(
-        self, count: int, rng: np.random.Generator, offline_share: float | None = None
+        self,
+        count: int,
+        rng: np.random.Generator,
+        offline_share: float | None = None,
+        *,
+        batches: int = 1,
     ) -> Float32s:
-        """Return `count` rows as in `Columns`, drawn with replacement.
+        """Return rows as in `Columns`, [batches, count, width], drawn with replacement.
 
-        `offline_share` None draws evenly from all; else that share comes from offline episodes
-        and the rest from online ones, all from one kind where the other is empty.
+        `offline_share` None draws evenly from all; else that share of each batch comes from
+        offline episodes and the rest from online ones, all from one kind where the other is empty.
 
         Raises:
             LearnerError: nothing can be sampled yet.
@@ -247,16 +252,16 @@ class Replay:
         if total == 0:
             raise LearnerError("no episode with a known outcome yet; wait with learning")
         if offline_share is None:
-            draws = rng.integers(total, size=count)
-            picks = self.ready(Pool.NONE)[draws]
+            picks = self.ready(Pool.NONE)[rng.integers(total, size=(batches, count))]
         else:
             share = 1.0 if len(online) == 0 else 0.0 if len(offline) == 0 else offline_share
             split = round(count * share)
-            picks = np.empty(count, dtype=np.int64)
+            picks = np.empty((batches, count), dtype=np.int64)
             if split > 0:
-                picks[:split] = offline[rng.integers(len(offline), size=split)]
+                picks[:, :split] = offline[rng.integers(len(offline), size=(batches, split))]
             if split < count:
-                picks[split:] = online[rng.integers(len(online), size=count - split)]
+                chosen = rng.integers(len(online), size=(batches, count - split))
+                picks[:, split:] = online[chosen]
         return self._rows[picks]
 
     def latest(self, count: int) -> Float32s:

@@ -19,13 +19,16 @@ from policies.learner.trainer_settings import TrainerSettings
 from policies.residual import LearnedResidual
 from runtime.config import Config, parse, read_yaml
 from runtime.errors import ConfigError
+from runtime.faults import Fault
 from runtime.gate_wire import Candidate, Grant
 from runtime.interfaces import BasePolicy, GateClient, GateHealth, RecordSink, ResidualPolicy
 from runtime.layout import Floats
 from runtime.messages import (
     Event,
+    Mode,
     Outcome,
     Phase,
+    Request,
     Stage,
     TickRecord,
     new_record,
@@ -43,13 +46,16 @@ from runtime.wiring import (
     open_link,
     sizes_for,
 )
-from tests.benchmarks.kit import CONFIG_FILE, NoSink, OutcomeCounter
+from tests.benchmarks.kit import CONFIG_FILE, SERVO_HZ, NoSink, OutcomeCounter, Stuck
 
 FIELDS_FILE = Path(__file__).with_name("residual_fields.yaml")
 PRESSED_N = 80.0
 # one program from the first update on: as reproducible as none, and twice as fast
 COMPILED = {"learner.agent.compile": "first"}
+STUCK_S = 120.0
 _HEALTH = GateHealth()
+# what a person asks for where the robot waits for one
+_ASKED = {Mode.STOPPED: Request.REARM, Mode.READY: Request.ARM, Mode.HOLD: Request.REARM}
 
 
 def study_deployment(changes: dict[str, Any] | None = None) -> Deployment:
@@ -238,6 +244,33 @@ class Bounded:
         self._base.act(record, out)
 
 
+class Attendant:
+    """A person beside the robot, who re-arms it after a stop and gives up where that does not
+    help: a run in which nothing happens must end with a word.
+
+    Raises:
+        Stuck: no episode ended for STUCK_S of robot time.
+    """
+
+    def __init__(self, port: ScriptedPort, done: Callable[[ControlTick], bool]) -> None:
+        self._port, self._done = port, done
+        self._since_tick = 0
+
+    def __call__(self, tick: ControlTick) -> bool:
+        """Look at the last tick; True once the run is done."""
+        record = tick.record
+        now, mode = record.tick.item(), Mode(record.mode.item())
+        if record.outcome.item():
+            self._since_tick = now
+        idle_s = (now - self._since_tick) / SERVO_HZ
+        if not (idle_s <= STUCK_S):
+            names = [fault.name for fault in Fault if record.faults.item() >> fault & 1]
+            raise Stuck(f"no episode ended for {idle_s:.0f} s; mode {mode.name}, faults {names}")
+        if now % SERVO_HZ == 0 and mode in _ASKED:
+            self._port.ask(_ASKED[mode])
+        return self._done(tick)
+
+
 @dataclass(frozen=True)
 class Study:
     """What is trained where. `bound` replaces the contract's; `base_log` is how many episodes of
@@ -275,7 +308,7 @@ class Study:
         residual = self.residual(base)
         port = ScriptedPort()
         surroundings = Surroundings(link, base, residual, sink, port, None, gate=gate)
-        build_loop(deployment, surroundings, done).run()
+        build_loop(deployment, surroundings, Attendant(port, done)).run()
 
 
 @dataclass

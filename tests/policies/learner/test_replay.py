@@ -169,12 +169,12 @@ def test_half_of_a_mixed_batch_is_the_base_s() -> None:
     replay = new_replay()
     add(replay, 0, 20, 0.0, offline=True)
     rng = np.random.default_rng(0)
-    assert (replay.sample(10, rng, offline_share=0.5)[:, 0] < 100).all()
+    assert (replay.sample(10, rng, offline_share=0.5)[0, :, 0] < 100).all()
     add(replay, 1, 2, 0.0)
-    mixed = replay.sample(10, rng, offline_share=0.5)
-    assert (mixed[:, 0] < 100).sum() == 5
+    mixed = replay.sample(10, rng, offline_share=0.5, batches=3)
+    np.testing.assert_array_equal((mixed[:, :, 0] < 100).sum(1), [5, 5, 5])
     even = replay.sample(1000, rng)
-    assert (even[:, 0] >= 100).mean() == pytest.approx(2 / 22, abs=0.03)
+    assert (even[0, :, 0] >= 100).mean() == pytest.approx(2 / 22, abs=0.03)
 
 
 def test_the_same_seed_samples_the_same() -> None:
@@ -183,7 +183,7 @@ def test_the_same_seed_samples_the_same() -> None:
         add(replay, 0, 20, 1.0)
     one_sample, other = (r.sample(64, np.random.default_rng(4)) for r in replays)
     np.testing.assert_array_equal(one_sample, other)
-    assert len(np.unique(one_sample[:, 0])) > 10
+    assert len(np.unique(one_sample[0, :, 0])) > 10
 
 
 def test_what_cannot_be_learned_from_is_refused() -> None:
