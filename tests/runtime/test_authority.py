@@ -1,5 +1,6 @@
 """Authority: never more than granted, never faster up than the ramp, gone at once."""
 
+import copy
 import math
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from runtime.authority import MODE_OF_STAGE, Authority, Region, authority_limits
 from runtime.faults import Response
 from runtime.messages import Mode, Stage
+from tests.runtime.envelope_kit import answer
 
 # a ramp of 0.1 s at 500 Hz: 50 ticks
 RISE = 0.02
@@ -39,14 +41,16 @@ runs = st.lists(st.one_of(ticks, calm), min_size=1, max_size=60)
 
 def step(authority: Authority, tick: tuple) -> None:  # type: ignore[type-arg]
     mode, response, stage, granted, place = tick
-    authority.update(mode, response, stage, list(granted), place)
+    answer(authority.update, mode, response, stage, list(granted), place)
 
 
 def risen(ticks: int, share: float = 1.0) -> Authority:
     """Return an authority after so many calm ticks."""
     authority = Authority(2, LIMITS)
     for _ in range(ticks):
-        authority.update(Mode.ADAPTIVE, Response.NONE, Stage.ADAPTIVE, [share] * 2, MIDDLE)
+        answer(
+            authority.update, Mode.ADAPTIVE, Response.NONE, Stage.ADAPTIVE, [share] * 2, MIDDLE
+        )
     return authority
 
 
@@ -171,7 +175,9 @@ def test_between_episodes_the_ramp_keeps_its_level() -> None:
 
 def test_without_limits_there_is_none() -> None:
     authority = Authority(2, None)
-    authority.update(Mode.ADAPTIVE, Response.NONE, Stage.ADAPTIVE, [1.0, 1.0], MIDDLE)
+    answer(
+        authority.update, Mode.ADAPTIVE, Response.NONE, Stage.ADAPTIVE, [1.0, 1.0], MIDDLE
+    )
     assert authority.value == [0.0, 0.0]
     assert authority.region_share == 0.0
 
@@ -229,7 +235,8 @@ def test_its_state_is_all_that_it_remembers(before: list[tuple], after: list[tup
     one, other = Authority(2, LIMITS), Authority(2, LIMITS)
     for tick in before:
         step(one, tick)
-    other.state = one.state
+    # as a keyframe does: each has its own
+    other.state = copy.deepcopy(one.state)
     for tick in after:
         step(one, tick)
         step(other, tick)

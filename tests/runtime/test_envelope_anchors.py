@@ -188,7 +188,7 @@ class Robot:
         config = GeometryConfig(margin_m=0.01, self_collision=own, keep_out=volumes)
         self.barriers = barriers(self.arm, config, WIDE)
         self.names = [barrier.name for barrier in self.barriers]
-        self.anchoring = Anchoring(self.arm, self.barriers)
+        self.anchoring = answer(Anchoring, self.arm, self.barriers)
         self._model = mujoco.MjModel.from_xml_path(path)
         self._data = mujoco.MjData(self._model)
 

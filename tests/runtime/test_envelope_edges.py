@@ -12,6 +12,7 @@ from runtime.envelope.joint import JointAdmission, Reference
 from runtime.envelope.stop import JointStop
 from runtime.messages import Command, Limit
 from runtime.robot_spec import JointLimits
+from tests.runtime.envelope_kit import answer
 
 DT_S = 0.002
 LIMITS = JointLimits(
@@ -97,8 +98,8 @@ def test_acceleration(side: float) -> None:
 @SIDES
 def test_velocity(side: float) -> None:
     joint = JointAdmission(LIMITS, DT_S)
-    last = state(0.0, side * law().velocity_max_rad_s * (1.0 - 1e-9), 0.0)
-    slow = joint.admit(last, last.q + last.v * DT_S)
+    last = answer(state, 0.0, side * law().velocity_max_rad_s * (1.0 - 1e-9), 0.0)
+    slow = answer(joint.admit, last, last.q + last.v * DT_S)
     assert slow.limited_by == 0
     fast = joint.admit(last, last.q + side * 2.001 * DT_S)
     assert fast.limited_by == Limit.VELOCITY
@@ -113,11 +114,11 @@ def test_the_stop_ends_at_the_end_of_the_range_and_not_a_step_later(side: float)
     speed, slow = 1.0, -10.0
     length = law().plan(0.0, speed, slow).q_high
     last = state(side * (1.0 - length), side * speed, side * slow)
-    go_on = joint.admit(last, last.q + last.v * DT_S)
+    go_on = answer(joint.admit, last, last.q + last.v * DT_S)
     assert go_on.limited_by & Limit.POSITION
     assert side * go_on.q_high <= 1.0 if side > 0 else go_on.q_low >= -1.0
     earlier = state(side * (0.9 - length), side * speed, side * slow)
-    kept = joint.admit(earlier, asked_for(earlier, side * (slow + 1.0)))
+    kept = answer(joint.admit, earlier, asked_for(earlier, side * (slow + 1.0)))
     assert kept.limited_by == 0
 
 
@@ -158,8 +159,8 @@ def test_limits_are_kept_less_what_rounding_adds(key: str) -> None:
 def test_what_a_speed_takes_to_be_ramped_away() -> None:
     h = law().jerk_step_rad_s2
     # 3 + 2 + 1 units of speed: strength 3
-    assert law().strength(6.0 * h * DT_S) == pytest.approx(3.0 * h)
-    assert law().strength(0.0) == 0.0
+    assert answer(law().strength, 6.0 * h * DT_S) == pytest.approx(3.0 * h)
+    assert answer(law().strength, 0.0) == 0.0
     assert law().strength(-1.0) == 0.0
 
 

@@ -91,7 +91,7 @@ def test_up_to_30_mm_inside_the_margin_is_no_refusal(gantry: Geometry) -> None:
 def test_before_the_first_rest_nothing_is_judged(path: str) -> None:
     geometry = answer(load, path)
     assert not recovering(geometry)
-    assert geometry.cover.near.size == 0
+    assert answer(getattr, geometry, "cover").near.size == 0
     assert geometry.cover.low == [math.inf] * 2
     assert geometry.near.over(boxes(point(0.0, 0.0))).shape == (0, 1)
 

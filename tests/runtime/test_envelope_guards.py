@@ -13,6 +13,7 @@ from runtime.envelope.guards import GUARD_FAULTS, REGISTRY, WORKSPACE, Guards, M
 from runtime.faults import ROWS, Fault
 from runtime.messages import GUARDS
 from runtime.robot_spec import JointSpec, RobotSpec, ToolSpec, TrackingMargin
+from tests.runtime.envelope_kit import answer
 
 
 def joint(name: str, torque_max_nm: float, velocity_max_rad_s: float) -> JointSpec:
@@ -78,7 +79,7 @@ def test_registry_record_rows_and_config_know_the_same_guards() -> None:
 
 
 def test_far_from_everything_every_margin_is_one() -> None:
-    assert set(margins(far()).values()) == {1.0}
+    assert set(answer(margins, far()).values()) == {1.0}
 
 
 BOUNDARIES: list[tuple[str, str, Callable[[float], Any], float]] = [

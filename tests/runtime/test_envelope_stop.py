@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from runtime.envelope.stop import JointStop
 from runtime.robot_spec import JointLimits
+from tests.runtime.envelope_kit import answer
 
 MAX_TICKS = 200_000
 
@@ -98,7 +99,7 @@ def compare(w: float, alpha: float, a_max: float, dt_s: float, j_max: float) -> 
 def test_the_closed_form_is_the_simulation(
     w: float, share: float, a_max: float, dt_s: float
 ) -> None:
-    compare(w, share * a_max, a_max, dt_s, 5000.0)
+    answer(compare, w, share * a_max, a_max, dt_s, 5000.0)
 
 
 @pytest.mark.parametrize("whole", range(12))
