@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import torch
 
-from policies.learner.batch import RATES, LearnerState, draw
+from policies.learner.batch import RATES, Draws, LearnerState, draw
 from policies.learner.calibration import Calibration, CalibrationMonitor
 from policies.learner.compiled import CompiledStep, Example, compile_in_background
 from policies.learner.composition import Algorithm, Networks
@@ -17,7 +17,7 @@ from policies.learner.replay import Columns, ForceCost, Pool, Replay
 from policies.learner.sac import Sac
 from policies.learner.settings import LearnerSettings
 from policies.learner.td3 import Td3
-from policies.learner.update import FIGURES, Update
+from policies.learner.update import Update
 from policies.learner.update_guard import UpdateGuard
 from runtime.errors import LearnerError
 from runtime.snapshot import forward
@@ -101,7 +101,7 @@ class Agent:
         self._critic_steps = 0
         self._actor_steps = 0
         self._compile()
-        self._figures: dict[str, float] = {}
+        self._last: tuple[torch.Tensor, Draws, torch.Tensor] | None = None
 
     @property
     def updates(self) -> int:
@@ -133,8 +133,7 @@ class Agent:
         """
         self._follow_success()
         for first in range(0, count, CHUNK):
-            figures = self._chunk(min(CHUNK, count - first))
-            self._figures.update(zip(FIGURES, figures.tolist(), strict=False))
+            self._last = self._chunk(min(CHUNK, count - first))
         for name, vector in self._state._asdict().items():
             if not torch.isfinite(vector).all():
                 raise LearnerError(
@@ -158,11 +157,13 @@ class Agent:
         ]
 
     def diagnostics(self) -> dict[str, float]:
-        """Return the last update's figures (update.py names them), temperature, dual variable of
-        the guard, steps it undid, scale of the force cost, whether the compiled update is in use
-        and how long it took to build [s], and steps taken.
+        """Return figures of the present networks on the last batch (update.py names them; none
+        before an update), temperature, dual variable of the guard, steps it undid, scale of the
+        force cost, whether the compiled update is in use and how long it took to build [s], and
+        steps taken.
         """
-        return self._figures | {
+        figures = self._update.figures(self._state, *self._last) if self._last else {}
+        return figures | {
             "temperature": float(self._state.temperature[0].exp()),
             "guard_dual": float(self._state.guard[0]),
             "guard_undone": float(self._state.guard[1]),
@@ -262,8 +263,10 @@ class Agent:
         (draws,) = draw(settings, columns.action, np.random.default_rng(0), inputs, 1)
         return Example(state, packed, draws, torch.ones(RATES))
 
-    def _chunk(self, count: int) -> torch.Tensor:
-        """Take `count` steps; what chance decides is drawn for all at once, which is cheaper."""
+    def _chunk(self, count: int) -> tuple[torch.Tensor, Draws, torch.Tensor]:
+        """Take `count` steps and return what the last one worked on. What chance decides is drawn
+        for all of them at once, which is cheaper.
+        """
         settings = self.settings
         rows = self.replay.sample(settings.batch, self._rng, settings.offline_share, batches=count)
         guard_inputs = self._guard_inputs()
@@ -273,8 +276,8 @@ class Agent:
             torch.from_numpy(rows).unbind(), all_draws, rates.unbind(), moves, strict=True
         ):
             step = self._both if moving else self._critic
-            figures = step(self._state, packed, draws, numbers)
-        return figures
+            step(self._state, packed, draws, numbers)
+        return packed, draws, numbers
 
     def _guard_inputs(self) -> Float32s:
         """Return actor inputs of the newest robot steps; of any steps before there are some."""

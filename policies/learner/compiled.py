@@ -13,7 +13,7 @@ from torch import Tensor
 
 from policies.learner.batch import Draws, LearnerState
 
-UpdateStep = Callable[[LearnerState, Tensor, Draws, Tensor], Tensor]
+UpdateStep = Callable[[LearnerState, Tensor, Draws, Tensor], None]
 # one thread: learning has one core. No cache that unpickles; built code is cached by its content.
 _OPTIONS: dict[str, bool | int] = {
     "cpp.threads": 1,
@@ -44,8 +44,9 @@ def build(step: UpdateStep, example: Example) -> UpdateStep:
     from torch._inductor import compile as compile_graph
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    def flat(packed: Tensor, rates: Tensor, *rest: Tensor) -> Tensor:
-        return step(LearnerState(*rest[_DRAWS:]), packed, Draws(*rest[:_DRAWS]), rates)
+    def flat(packed: Tensor, rates: Tensor, *rest: Tensor) -> tuple[()]:
+        step(LearnerState(*rest[_DRAWS:]), packed, Draws(*rest[:_DRAWS]), rates)
+        return ()
 
     given = [example.packed, example.rates, *example.draws, *example.state]
     graph = make_fx(flat)(*given)
@@ -55,10 +56,9 @@ def build(step: UpdateStep, example: Example) -> UpdateStep:
     with torch.no_grad():
         run = compile_graph(graph, list(given), options=_OPTIONS)
 
-    def compiled(state: LearnerState, packed: Tensor, draws: Draws, rates: Tensor) -> Tensor:
+    def compiled(state: LearnerState, packed: Tensor, draws: Draws, rates: Tensor) -> None:
         with torch.no_grad():
-            out: Tensor = run(packed, rates, *draws, *state)
-        return out
+            run(packed, rates, *draws, *state)
 
     return compiled
 
@@ -74,9 +74,9 @@ class CompiledStep:
         self.seconds = 0.0
         self.failure: str | None = None
 
-    def __call__(self, state: LearnerState, packed: Tensor, draws: Draws, rates: Tensor) -> Tensor:
+    def __call__(self, state: LearnerState, packed: Tensor, draws: Draws, rates: Tensor) -> None:
         """Take one step, by whichever way there is now."""
-        return self._step(state, packed, draws, rates)
+        self._step(state, packed, draws, rates)
 
     def compile(self, example: Example) -> None:
         """Build now; on failure the step stays as it is."""

@@ -19,7 +19,6 @@ Float32s = NDArray[np.float32]
 LOG_STD_LOW, LOG_STD_HIGH = -5.0, 1.0
 # a residual that starts at nothing: its last layer starts this much smaller than a usual one
 _LAST_LAYER_SCALE = 0.01
-_NORM_EPSILON = 1e-5
 
 
 def _uniform(rng: np.random.Generator, shape: Sequence[int], inputs: int) -> Float32s:
@@ -51,8 +50,8 @@ class Actor:
         parts = self.split(flat)
         out = inputs
         for weight, bias in zip(parts[:-2:2], parts[1:-2:2], strict=True):
-            out = torch.relu(torch.addmm(bias, out, weight))
-        both = torch.addmm(parts[-1], out, parts[-2])
+            out = torch.relu(out @ weight + bias)
+        both = out @ parts[-2] + parts[-1]
         mean, log_std = both[:, : self.actions], both[:, self.actions :]
         return mean, log_std.clamp(LOG_STD_LOW, LOG_STD_HIGH)
 
@@ -102,9 +101,9 @@ class Critics:
         out = inputs.expand(parts[0].shape[0], -1, -1)
         per_layer = 4 if self.layer_norm else 2
         for first in range(0, len(parts) - 2, per_layer):
-            out = torch.baddbmm(parts[first + 1], out, parts[first])
+            out = torch.bmm(out, parts[first]) + parts[first + 1]
             if self.layer_norm:
-                out = _normalised(out)
+                out = functional.layer_norm(out, out.shape[-1:])
                 out = out * parts[first + 2] + parts[first + 3]
             out = torch.relu(out)
         return (out * parts[-2].transpose(1, 2)).sum(-1) + parts[-1].squeeze(-1)
@@ -120,15 +119,6 @@ class Critics:
         width = self.hidden[-1]
         parts += [_uniform(rng, (self.count, width), width), _uniform(rng, (self.count,), width)]
         return np.concatenate([part.ravel() for part in parts])
-
-
-def _normalised(out: Tensor) -> Tensor:
-    """Return `out` with mean 0 and variance 1 along its last axis (LayerNorm, arXiv 1607.06450).
-
-    Written out, for inductor's one-pass variance is slower than two sums.
-    """
-    centred = out - out.mean(-1, keepdim=True)
-    return centred * torch.rsqrt((centred * centred).mean(-1, keepdim=True) + _NORM_EPSILON)
 
 
 def tanh_gaussian(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """One gradient step of the critics and one of the actor: functions of tensors and nothing else."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,17 +15,27 @@ from policies.learner.settings import LearnerSettings
 from policies.learner.update_guard import UpdateGuard
 
 FIGURES = (
-    # of a step of the critics
+    # of the critics
     "critic_loss", "q_mean", "q_spread", "target_mean", "conservative_gap",
-    # and of one of the actor
+    # and of the actor
     "actor_loss", "log_probability", "action_rms", "saturated_share", "bound_rate", "constraint",
 )  # fmt: skip
 SATURATED = 0.95
 
 
+class _CriticLoss(NamedTuple):
+    """What is descended [], its two parts [], and values [critics, rows] and targets [rows]."""
+
+    loss: Tensor
+    error: Tensor
+    gap: Tensor
+    values: Tensor
+    target: Tensor
+
+
 @dataclass(frozen=True)
 class Update:
-    """Changes a `LearnerState` in place by one step; returns figures, as FIGURES names them."""
+    """Changes a `LearnerState` in place by one step."""
 
     networks: Networks
     algorithm: Algorithm
@@ -34,28 +45,18 @@ class Update:
 
     def both_steps(
         self, state: LearnerState, packed: Tensor, draws: Draws, numbers: Tensor
-    ) -> Tensor:
-        """Take a step of the critics, then one of the actor; figures of both, in this order."""
-        critic = self.critic_step(state, packed, draws, numbers)
-        return torch.cat((critic, self.actor_step(state, packed, draws, numbers)))
+    ) -> None:
+        """Take a step of the critics, then one of the actor."""
+        self.critic_step(state, packed, draws, numbers)
+        self.actor_step(state, packed, draws, numbers)
 
     def critic_step(
         self, state: LearnerState, packed: Tensor, draws: Draws, numbers: Tensor
-    ) -> Tensor:
+    ) -> None:
         """Fit the critics to y = R + discount * (min of the drawn targets + bonus), clipped."""
         rates = Rates(*numbers.unbind())
-        rows = split_rows(packed, self.columns)
-        target = self._target(state, packed, draws, rates)
         critic = state.critic.detach().requires_grad_()
-        values = self.networks.values(critic, rows.observation, rows.base, rows.residual)
-        error = ((values - target) ** 2).mean(1).sum()
-        loss, gap = error, torch.zeros(())
-        cal_ql = self.settings.cal_ql
-        if cal_ql is not None:
-            gap = conservative_gap(
-                self.networks, critic, state, rows, draws, calibrated=cal_ql.calibrated
-            )
-            loss = error + cal_ql.weight * rates.conservative_share * gap
+        loss = self._critic_loss(critic, state, packed, draws, rates).loss
         (gradient,) = torch.autograd.grad(loss, critic)
         with torch.no_grad():
             adam(
@@ -63,8 +64,63 @@ class Update:
                 rates.critic_step, rates.critic_epsilon,
             )  # fmt: skip
             follow(state.target, state.critic, self.settings.target_rate)
-            spread = values.std(0, correction=0).mean()
-            return torch.stack((error, values.mean(), spread, target.mean(), gap)).detach()
+
+    def actor_step(
+        self, state: LearnerState, packed: Tensor, draws: Draws, numbers: Tensor
+    ) -> None:
+        """Climb the critics' value, within the update guard; then the average follows."""
+        rates = Rates(*numbers.unbind())
+        rows = split_rows(packed, self.columns)
+        actor = state.actor.detach().requires_grad_()
+        judged = self.algorithm.actor_loss(actor, state, rows, draws)
+        loss = judged.loss
+        if self.guard is not None:
+            loss = loss + self.guard.penalty(actor, state, draws.guard_inputs)
+        (gradient,) = torch.autograd.grad(loss, actor)
+        with torch.no_grad():
+            moments = (state.actor, state.actor_mean, state.actor_square)
+            before = tuple(part.clone() for part in moments) if self.guard is not None else ()
+            adam(*moments, gradient, rates.actor_step, rates.actor_epsilon)
+            if self.guard is not None:
+                self.guard.judge(state, before, draws.guard_inputs)
+            self.algorithm.after_actor(state, judged.log_probability.detach(), rates)
+            follow(state.average, state.actor, self.settings.ema_rate)
+
+    @torch.no_grad()
+    def figures(
+        self, state: LearnerState, packed: Tensor, draws: Draws, numbers: Tensor
+    ) -> dict[str, float]:
+        """Return what FIGURES names, of the present parameters on a batch; changes nothing."""
+        rows = split_rows(packed, self.columns)
+        fit = self._critic_loss(state.critic, state, packed, draws, Rates(*numbers.unbind()))
+        judged = self.algorithm.actor_loss(state.actor, state, rows, draws)
+        constraint = torch.zeros(())
+        if self.guard is not None:
+            constraint = self.guard.constraint(state.actor, state.average, draws.guard_inputs)
+        found = (
+            fit.error, fit.values.mean(), fit.values.std(0, correction=0).mean(),
+            fit.target.mean(), fit.gap,
+            judged.loss, judged.log_probability.mean(), judged.action.square().mean().sqrt(),
+            (judged.action.abs() > SATURATED).float().mean(),
+            (judged.values.amin(0) < rows.returns).float().mean(), constraint,
+        )  # fmt: skip
+        return {name: float(value) for name, value in zip(FIGURES, found, strict=True)}
+
+    def _critic_loss(
+        self, critic: Tensor, state: LearnerState, packed: Tensor, draws: Draws, rates: Rates
+    ) -> _CriticLoss:
+        rows = split_rows(packed, self.columns)
+        target = self._target(state, packed, draws, rates)
+        values = self.networks.values(critic, rows.observation, rows.base, rows.residual)
+        error = ((values - target) ** 2).mean(1).sum()
+        cal_ql = self.settings.cal_ql
+        if cal_ql is None:
+            return _CriticLoss(error, error, torch.zeros(()), values, target)
+        gap = conservative_gap(
+            self.networks, critic, state, rows, draws, calibrated=cal_ql.calibrated
+        )
+        loss = error + cal_ql.weight * rates.conservative_share * gap
+        return _CriticLoss(loss, error, gap, values, target)
 
     @torch.no_grad()
     def _target(self, state: LearnerState, packed: Tensor, draws: Draws, rates: Rates) -> Tensor:
@@ -80,30 +136,3 @@ class Update:
         ahead = values.amin(0) + rates.policy_share * bonus
         target = rows.reward + rows.discount * ahead
         return target.clamp(self.settings.target_low, self.settings.target_high)
-
-    def actor_step(
-        self, state: LearnerState, packed: Tensor, draws: Draws, numbers: Tensor
-    ) -> Tensor:
-        """Climb the critics' value, within the update guard; then the average follows."""
-        rates = Rates(*numbers.unbind())
-        rows = split_rows(packed, self.columns)
-        actor = state.actor.detach().requires_grad_()
-        judged = self.algorithm.actor_loss(actor, state, rows, draws)
-        loss = judged.loss
-        if self.guard is not None:
-            loss = loss + self.guard.penalty(actor, state, draws.guard_inputs)
-        (gradient,) = torch.autograd.grad(loss, actor)
-        with torch.no_grad():
-            moments = (state.actor, state.actor_mean, state.actor_square)
-            before = tuple(part.clone() for part in moments) if self.guard is not None else ()
-            adam(*moments, gradient, rates.actor_step, rates.actor_epsilon)
-            constraint = torch.zeros(())
-            if self.guard is not None:
-                constraint = self.guard.judge(state, before, draws.guard_inputs)
-            self.algorithm.after_actor(state, judged.log_probability.detach(), rates)
-            follow(state.average, state.actor, self.settings.ema_rate)
-            below = judged.values.amin(0) < rows.returns
-            return torch.stack((
-                loss, judged.log_probability.mean(), judged.action.square().mean().sqrt(),
-                (judged.action.abs() > SATURATED).float().mean(), below.float().mean(), constraint,
-            )).detach()  # fmt: skip

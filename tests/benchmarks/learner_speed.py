@@ -8,6 +8,7 @@ Start-up: from the process's start to the first update, and what compiling took 
 """
 
 import argparse
+import importlib
 import json
 import os
 import statistics
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -82,30 +84,25 @@ def ours(hidden: int, layer_norm: bool, compiled: bool, seconds: float) -> dict[
 
 
 def peer(name: str, hidden: int, layer_norm: bool, seconds: float) -> dict[str, float]:
-    import gymnasium
-
-    class Nothing(gymnasium.Env):  # type: ignore[misc, type-arg]
-        """An environment that only says its sizes."""
-
-        observation_space = gymnasium.spaces.Box(-1.0, 1.0, (OBSERVATION,), np.float32)
-        action_space = gymnasium.spaces.Box(-1.0, 1.0, (ACTION,), np.float32)
-
-        def reset(self, **_: object) -> tuple[object, dict[str, object]]:
-            return self.observation_space.sample(), {}
-
+    """Measure another library's SAC; imported by name, for only this benchmark needs them."""
+    gymnasium: Any = importlib.import_module("gymnasium")
+    box = gymnasium.spaces.Box
+    spaces = {
+        "observation_space": box(-1.0, 1.0, (OBSERVATION,), np.float32),
+        "action_space": box(-1.0, 1.0, (ACTION,), np.float32),
+    }
     kwargs: dict[str, object] = {"net_arch": [hidden, hidden]}
     if name == "SBX":
-        from sbx import SAC
-
         kwargs["layer_norm"] = layer_norm
     else:
-        import torch
-        from stable_baselines3 import SAC
-
+        torch: Any = importlib.import_module("torch")
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
-    model = SAC(
-        "MlpPolicy", Nothing(), batch_size=BATCH, buffer_size=STEPS, learning_rate=3e-4,
+    library: Any = importlib.import_module("sbx" if name == "SBX" else "stable_baselines3")
+    # an environment that only says its sizes
+    environment = type("Nothing", (gymnasium.Env,), spaces)()
+    model = library.SAC(
+        "MlpPolicy", environment, batch_size=BATCH, buffer_size=STEPS, learning_rate=3e-4,
         policy_kwargs=kwargs, seed=0, device="cpu", learning_starts=0,
     )  # fmt: skip
     rng = np.random.default_rng(0)
@@ -113,21 +110,15 @@ def peer(name: str, hidden: int, layer_norm: bool, seconds: float) -> dict[str, 
         here, there = rng.normal(size=(2, 1, OBSERVATION)).astype(np.float32)
         action = rng.uniform(-1, 1, (1, ACTION)).astype(np.float32)
         model.replay_buffer.add(here, there, action, np.zeros(1), np.zeros(1), [{}])
-    model.set_logger(_logger())
+    logger: Any = importlib.import_module("stable_baselines3.common.logger")
+    model.set_logger(logger.Logger(folder=None, output_formats=[]))
 
     def update(count: int) -> None:
         model.train(gradient_steps=count, batch_size=BATCH)
 
     update(1)
     start = time.monotonic()
-    found = rate(update, seconds)
-    return {"rate": found, "first": start, "compile_s": 0.0}
-
-
-def _logger() -> object:
-    from stable_baselines3.common.logger import Logger
-
-    return Logger(folder=None, output_formats=[])
+    return {"rate": rate(update, seconds), "first": start, "compile_s": 0.0}
 
 
 def child(args: argparse.Namespace) -> None:

@@ -105,10 +105,9 @@ def test_updates_owed_are_counted_from_the_prefill() -> None:
 
 def test_learning_waits_for_the_prefill() -> None:
     agent = fill(new_agent(prefill_steps=41))
-    assert not agent.ready
+    before = agent.ready
     fill(agent, episodes=1, seed=1)
-    assert agent.ready
-    assert not new_agent().ready
+    assert (before, agent.ready, new_agent().ready) == (False, True, False)
     with pytest.raises(LearnerError, match="known outcome"):
         new_agent().update(1)
 

@@ -84,7 +84,7 @@ def test_td3_s_target_takes_the_averaged_actor_with_clipped_noise() -> None:
 
 
 def test_sac_s_actor_climbs_mean_less_half_the_spread() -> None:
-    case = Case()
+    case = Case(actor_std_weight=0.5, action_cost=0.02)
     judged = case.agent._update.algorithm.actor_loss(
         case.state.actor, case.state, case.rows, case.draws
     )
@@ -134,8 +134,9 @@ def test_a_critic_step_fits_the_target() -> None:
     numbers = torch.tensor([0.01, 1e-8, 0.0, 1.0, 1.0, 0.0])
     losses = []
     for _ in range(50):
-        figures = case.agent._update.critic_step(case.state, case.packed, case.draws, numbers)
-        losses.append(float(figures[0]))
+        batch = (case.state, case.packed, case.draws, numbers)
+        losses.append(case.agent._update.figures(*batch)["critic_loss"])
+        case.agent._update.critic_step(*batch)
     assert losses[-1] < 0.2 * losses[0]
 
 
