@@ -78,7 +78,7 @@ class ControlLoop:
         zeros = self._inputs.residual_action.copy()
         self._answer = ResidualAnswer(action=zeros, noise=zeros.copy())
         self._nothing = self._grant = Grant(Stage.OBSERVE, zeros.tolist())
-        self._gate = parts.gate
+        self._gate_let_go = False
         self._base_out = self._inputs.base_action.copy()
         self._keyframe_due = True
         self._raised: Exception | None = None
@@ -132,8 +132,8 @@ class ControlLoop:
         recorded = time.perf_counter_ns()
         if record.policy_due[0]:
             self._think(record)
-        if self._gate is not None:
-            self._listen(self._gate, record)
+        if parts.gate is not None and not self._gate_let_go:
+            self._listen(parts.gate, record)
             if self._lockstep:
                 # it may have waited for long: the supervisor beat meanwhile, and was not heard
                 parts.port.poll()
@@ -182,8 +182,8 @@ class ControlLoop:
             self._keyframe_due = True
         inputs.records_dropped[0] = health.dropped
         inputs.recorder_lost[0] = health.lost
-        if self._gate is not None:
-            self._hear(self._gate)
+        if parts.gate is not None and not self._gate_let_go:
+            self._hear(parts.gate)
 
     def _hear(self, gate: GateClient) -> None:
         """Bring what the gate grants, and how it and the learner fare, into the inputs."""
@@ -302,7 +302,7 @@ class ControlLoop:
             events = gate.after(record, self._parts.residual)
         except Exception:
             self._event(EventKind.TRACEBACK, traceback.format_exc())
-            self._gate = None
+            self._gate_let_go = True
             self._take(self._nothing)
             self._inputs.gate_lost[0] = True
             return

@@ -1,13 +1,12 @@
 """The learner whole: replay, networks, algorithm and guard from one block of settings."""
 
-import json
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 import torch
 
-from policies.learner.batch import RATES, Draws, LearnerState, draw
+from policies.learner.batch import RATES, Chance, Draws, LearnerState, draw
 from policies.learner.calibration import Calibration, CalibrationMonitor
 from policies.learner.compiled import CompiledStep, Example, compile_in_background
 from policies.learner.composition import Algorithm, Networks
@@ -51,7 +50,8 @@ class SavedAgent(msgspec.Struct, frozen=True):
     settings: str
     problem: str
     vectors: dict[str, bytes]
-    random: str
+    rows: str
+    noise: bytes
     critic_steps: int
     actor_steps: int
     force_scale: float
@@ -75,7 +75,7 @@ class Agent:
             settings.n_step,
             ForceCost(cost.cost, cost.free_n, cost.range_n) if cost else ForceCost(cost=0.0),
         )
-        self._rng = np.random.default_rng(settings.seed)
+        self._chance = Chance.seeded(settings.seed)
         actions = len(problem.bound)
         inputs = problem.observation + actions
         networks = Networks(
@@ -84,7 +84,7 @@ class Agent:
             torch.tensor(problem.bound, dtype=torch.float32),
         )
         self._networks = networks
-        self._state = _first_state(networks, settings, self._rng)
+        self._state = _first_state(networks, settings, self._chance.rows)
         algorithm: Algorithm = (
             Sac(networks, settings) if settings.algorithm == "sac" else Td3(networks, settings)
         )
@@ -198,13 +198,15 @@ class Agent:
 
     def state(self) -> bytes:
         """Return a checkpoint: with the same replay, learning goes on from it bit for bit."""
+        rows, noise = self._chance.save()
         return msgspec.msgpack.encode(
             SavedAgent(
                 version=STATE_VERSION,
                 settings=self.settings.model_dump_json(),
                 problem=repr(self.problem),
                 vectors={k: v.numpy().tobytes() for k, v in self._state._asdict().items()},
-                random=json.dumps(self._rng.bit_generator.state),
+                rows=rows,
+                noise=noise,
                 critic_steps=self._critic_steps,
                 actor_steps=self._actor_steps,
                 force_scale=self.replay.force_scale,
@@ -241,7 +243,7 @@ class Agent:
             raise LearnerError("the checkpoint's vectors have other sizes; it is damaged")
         for name, vector in self._state._asdict().items():
             vector.copy_(vectors[name])
-        self._rng.bit_generator.state = json.loads(saved.random)
+        self._chance.restore(saved.rows, saved.noise)
         self._critic_steps, self._actor_steps = saved.critic_steps, saved.actor_steps
         self.replay.raise_force_scale(saved.force_scale)
 
@@ -260,7 +262,7 @@ class Agent:
         packed = torch.zeros(settings.batch, columns.width)
         rows = settings.update_guard.rows if settings.update_guard else 0
         inputs = np.zeros((rows, columns.observation + columns.action), dtype=np.float32)
-        (draws,) = draw(settings, columns.action, np.random.default_rng(0), inputs, 1)
+        (draws,) = draw(settings, columns.action, Chance.seeded(0), inputs, 1)
         return Example(state, packed, draws, torch.ones(RATES))
 
     def _chunk(self, count: int) -> tuple[torch.Tensor, Draws, torch.Tensor]:
@@ -268,9 +270,10 @@ class Agent:
         for all of them at once, which is cheaper.
         """
         settings = self.settings
-        rows = self.replay.sample(settings.batch, self._rng, settings.offline_share, batches=count)
+        share, rng = settings.offline_share, self._chance.rows
+        rows = self.replay.sample(settings.batch, rng, share, batches=count)
         guard_inputs = self._guard_inputs()
-        all_draws = draw(settings, len(self.problem.bound), self._rng, guard_inputs, count)
+        all_draws = draw(settings, len(self.problem.bound), self._chance, guard_inputs, count)
         moves, rates = self._schedule(count)
         for packed, draws, numbers, moving in zip(
             torch.from_numpy(rows).unbind(), all_draws, rates.unbind(), moves, strict=True
@@ -287,7 +290,7 @@ class Agent:
             return np.zeros((0, width), dtype=np.float32)
         rows = self.replay.latest(count)
         if len(rows) == 0:
-            rows = self.replay.sample(count, self._rng)[0]
+            rows = self.replay.sample(count, self._chance.rows)[0]
         # repeated to one size: a compiled update knows no other
         return np.resize(rows[:, :width], (count, width))
 

@@ -1,5 +1,7 @@
 """What one update works on: the learner's whole state, a batch, and all that chance decides."""
 
+import json
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -79,21 +81,43 @@ class Rates(NamedTuple):
 RATES = len(Rates._fields)
 
 
+@dataclass(frozen=True)
+class Chance:
+    """Two seeded generators: numpy's for rows and critics, torch's for noise (it is faster)."""
+
+    rows: np.random.Generator
+    noise: torch.Generator
+
+    @classmethod
+    def seeded(cls, seed: int) -> "Chance":
+        """Return both at the start of their streams."""
+        return cls(np.random.default_rng(seed), torch.Generator().manual_seed(seed))
+
+    def save(self) -> tuple[str, bytes]:
+        """Return where both streams are."""
+        return json.dumps(self.rows.bit_generator.state), self.noise.get_state().numpy().tobytes()
+
+    def restore(self, rows: str, noise: bytes) -> None:
+        """Go on from what `save` returned."""
+        self.rows.bit_generator.state = json.loads(rows)
+        self.noise.set_state(torch.from_numpy(np.frombuffer(noise, dtype=np.uint8).copy()))
+
+
 def draw(
     settings: LearnerSettings,
     actions: int,
-    rng: np.random.Generator,
+    chance: Chance,
     guard_inputs: Float32s,
     count: int,
 ) -> list[Draws]:
     """Return the draws of `count` updates; all look at the same `guard_inputs` [rows, n + d]."""
     candidates = settings.cal_ql.candidates if settings.cal_ql else 0
     shape = (count, 2 + 2 * candidates, settings.batch, actions)
-    noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+    noise = torch.randn(shape, generator=chance.noise)
     numbers = np.tile(np.arange(settings.critics), (count, 1))
-    subsets = torch.from_numpy(rng.permuted(numbers, axis=1)[:, : settings.target_critics])
+    subsets = torch.from_numpy(chance.rows.permuted(numbers, axis=1)[:, : settings.target_critics])
     shape = (count, candidates, settings.batch, actions)
-    uniform = torch.from_numpy(2.0 * rng.random(shape, dtype=np.float32) - 1.0)
+    uniform = 2.0 * torch.rand(shape, generator=chance.noise) - 1.0
     guard = torch.from_numpy(guard_inputs)
     return [
         Draws(normal[0], normal[1], subset, flat, normal[2:], guard)

@@ -250,7 +250,11 @@ def test_zero_residual_is_exactly_zero(record: TickRecord) -> None:
 
 def test_only_training_loads_torch_and_onnx() -> None:
     folder = Path(contract_io.__file__).parent
-    training = {"train_base": {"torch", "onnx"}, "export": {"onnx"}}
+    training = {
+        "train_base": {"torch", "onnx"},
+        "export": {"onnx"},
+        "learner_process": {"torch"},
+    }
     names = [file.stem for file in folder.glob("*.py") if file.stem != "__init__"]
     for heavy in ("torch", "onnx"):
         light = [name for name in names if heavy not in training.get(name, set())]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from policies.learner.agent import Agent
-from policies.learner.batch import Draws, Rates, Rows, draw, split_rows
+from policies.learner.batch import Chance, Draws, Rates, Rows, draw, split_rows
 from policies.learner.networks import tanh_gaussian
 from policies.learner.settings import LearnerSettings
 from tests.policies.learner.kit import BOUND, fill, new_agent
@@ -24,7 +24,7 @@ class Case:
         self.networks = self.agent._networks
         self.packed = torch.from_numpy(self.agent.replay.sample(16, np.random.default_rng(5))[0])
         self.draws: Draws = draw(
-            self.agent.settings, 2, np.random.default_rng(6), np.zeros((0, 7), np.float32), 1
+            self.agent.settings, 2, Chance.seeded(6), np.zeros((0, 7), np.float32), 1
         )[0]
         self.rows: Rows = split_rows(self.packed, self.agent.problem.columns)
 

@@ -84,7 +84,6 @@ class Online:
         self.rng = np.random.default_rng(self.seed)
         self.decisions = 0
         self.episode = 0
-        self.successes: list[bool] = []
 
     def run(self, decisions: int) -> None:
         """Work until `decisions` were made in all; learn as the settings say."""
@@ -117,4 +116,3 @@ class Online:
             if done:
                 break
         replay.end_episode(0.0, terminal=done)
-        self.successes.append(done)
