@@ -113,10 +113,6 @@ class Bounds:
         self._levers = levers
         self._deeper = deeper
 
-    def take(self, rows: Rows) -> "Bounds":
-        """Return the bounds of some of the barriers."""
-        return Bounds(self._anchors.take(rows), self._levers[rows], self._deeper)
-
     def over(self, boxes: Extents) -> Floats:
         """Return the lower bounds of all distances over the boxes, [k, boxes], m."""
         return self.see(boxes).least()
