@@ -4,6 +4,8 @@ Only the noise itself is drawn at every policy step; whether there is any, and w
 takes part at all, never changes inside an episode's segment: switching at every step jerks.
 """
 
+import math
+
 import numpy as np
 
 from runtime.layout import Floats
@@ -32,6 +34,10 @@ class Exploration:
         self._rng = np.random.default_rng(seed)
         self._draw: Floats = np.zeros(actions)
         self._spread: Floats = np.zeros(actions)
+        self._noise: Floats = np.zeros(actions)
+        self._kept = config.noise_correlation
+        self._fresh = math.sqrt(1.0 - self._kept**2)
+        self._noise_begins = True
         self._episode = -1
         self._segment = -1
         self._clean = False
@@ -51,6 +57,7 @@ class Exploration:
         length = config.segment_steps
         segment = record.episode_step.item() // length if length else 0
         if episode != self._episode:
+            self._noise_begins = True
             self._clean = self._rng.random() < config.clean_share
         if (episode, segment) != (self._episode, self._segment):
             horizon = config.horizon_episodes
@@ -65,8 +72,7 @@ class Exploration:
         version 0 acts, whose noise has the config's spread.
         """
         self.steps += 1
-        draw = self._draw
-        self._rng.standard_normal(out=draw)
+        draw = self._next_noise()
         if latent is None or log_spread is None:
             draw *= self._config.prefill_noise_std
             return draw
@@ -76,4 +82,18 @@ class Exploration:
         draw *= spread
         draw += latent
         np.tanh(draw, out=draw)
+        return draw
+
+    def _next_noise(self) -> Floats:
+        """Return standard normal noise, correlated with that of the step before: a first-order
+        autoregression, whose spread is the same at every step; reused."""
+        draw, noise = self._draw, self._noise
+        self._rng.standard_normal(out=draw)
+        if self._noise_begins:
+            self._noise_begins = False
+        else:
+            draw *= self._fresh
+            noise *= self._kept
+            draw += noise
+        noise[:] = draw
         return draw

@@ -178,7 +178,7 @@ class ControlLoop:
         inputs.request[0] = self._request()
         inputs.supervisor_lost[0] = port.supervisor_lost
         health = parts.sink.health()
-        if health.dropped > inputs.records_dropped[0]:
+        if health.dropped > inputs.records_dropped.item():
             self._keyframe_due = True
         inputs.records_dropped[0] = health.dropped
         inputs.recorder_lost[0] = health.lost
@@ -208,6 +208,8 @@ class ControlLoop:
         if self._ending is not Request.NONE:
             # who wants to end begins nothing new: the arm stays where it is
             waiting.clear()
+        if not waiting:
+            return []
         return [waiting.popleft() for _ in range(min(len(waiting), SIGNAL_SLOTS))]
 
     def _request(self) -> Request:
@@ -217,7 +219,7 @@ class ControlLoop:
         if self._ending is Request.DISARM:
             return Request.DISARM if self._stands() else Request.NONE
         # the first tick makes the daemon ready; an operator who was quicker waits for that
-        return self._parts.port.request() if self._inputs.tick[0] > 1 else Request.NONE
+        return self._parts.port.request() if self._inputs.tick.item() > 1 else Request.NONE
 
     # -- the step -----------------------------------------------------------------------------
 
@@ -241,15 +243,16 @@ class ControlLoop:
             self._event(EventKind.TRACEBACK, "".join(traceback.format_exception(self._raised)))
             self._raised = None
             self._keyframe_due = True
-        if record.request[0]:
+        if record.request.item():
             self._parts.port.answer(
                 bool(record.request_refused[0]), tick.state.mode, "; ".join(tick.notes)
             )
         for note in tick.notes:
             self._event(EventKind.NOTE, note)
-        for event in self._parts.port.events(int(record.tick[0]), int(record.now_ns[0])):
+        count = record.tick.item()
+        for event in self._parts.port.events(count, record.now_ns.item()):
             sink.event(event)
-        if self._keyframe_due or record.tick[0] % self._keyframe_ticks == 0:
+        if self._keyframe_due or count % self._keyframe_ticks == 0:
             self._keyframe()
         mode = tick.state.mode
         latched = record.response.item() == Response.STOP

@@ -34,10 +34,9 @@ class MeasuredArm:
         self._kinematics = kinematics
         self._physics = ArmPhysics(kinematics, robot.tool.elbow_site, robot.tool.payload_max_kg)
         self._force = force
-        self._drives = [
-            (joint.stiffness_nm_rad, joint.damping_nm_s_rad, joint.torque_max_nm)
-            for joint in robot.joints
-        ]
+        self._stiffness_nm_rad = [joint.stiffness_nm_rad for joint in robot.joints]
+        self._damping_nm_s_rad = [joint.damping_nm_s_rad for joint in robot.joints]
+        self._torque_max_nm = [joint.torque_max_nm for joint in robot.joints]
         zeros = [0.0] * len(robot.joints)
         self.now = Measured(zeros, zeros, zeros, zeros, zeros)
 
@@ -67,31 +66,44 @@ class MeasuredArm:
         now.q_commanded, now.q, now.dq = q_commanded, q, dq
         now.tool_position_in_base_m = self._kinematics.position_here()
         now.tool_speed_m_s, now.elbow_speed_m_s = self._physics.speeds_here(dq)
-        now.drive_nm = [
-            _within(stiffness * (to - at) - damping * speed, torque_max)
-            for (stiffness, damping, torque_max), to, at, speed in zip(
-                self._drives, q_commanded, q, dq, strict=True
-            )
-        ]
-        now.motor_nm = [
-            _worse(arm + drive, payload)
-            for drive, arm, payload in zip(
-                now.drive_nm, *self._physics.gravity_here(), strict=True
-            )
-        ]
+        now.drive_nm = self._drives_nm(q_commanded, q, dq)
+        now.motor_nm = _motors_nm(now.drive_nm, *self._physics.gravity_here())
         if self._force is not None:
             now.contact_force_n = self._force.step(groups[self._force.group], now_ns)
         return now
 
+    def _drives_nm(
+        self, q_commanded: Sequence[float], q: Sequence[float], dq: Sequence[float]
+    ) -> list[float]:
+        """Return what each drive presses with, within +-torque_max_nm; NaN stays NaN."""
+        # a loop: a comprehension is a call of its own, and so would be the limit
+        torques = []
+        for stiffness, damping, torque_max, to, at, speed in zip(
+            self._stiffness_nm_rad,
+            self._damping_nm_s_rad,
+            self._torque_max_nm,
+            q_commanded,
+            q,
+            dq,
+            strict=True,
+        ):
+            torque = stiffness * (to - at) - damping * speed
+            if torque > torque_max:
+                torque = torque_max
+            elif torque < -torque_max:
+                torque = -torque_max
+            torques.append(torque)
+        return torques
 
-def _within(value: float, limit: float) -> float:
-    """Return `value` within +-`limit`; NaN stays NaN."""
-    if value > limit:
-        return limit
-    return max(value, -limit)
 
-
-def _worse(torque: float, payload: float) -> float:
-    """Return `torque` with or without what the payload adds, whichever is larger."""
-    loaded = torque + payload
-    return loaded if abs(loaded) > abs(torque) else torque
+def _motors_nm(
+    drives: Sequence[float], gravity: Sequence[float], payload: Sequence[float]
+) -> list[float]:
+    """Return the torque that moves the drive and holds the arm up, with or without what the payload
+    adds, whichever is larger."""
+    torques = []
+    for drive, arm, more in zip(drives, gravity, payload, strict=True):
+        torque = arm + drive
+        loaded = torque + more
+        torques.append(loaded if abs(loaded) > abs(torque) else torque)
+    return torques

@@ -67,7 +67,8 @@ class MonitorState(msgspec.Struct):
 
 def all_finite(values: Sequence[float]) -> bool:
     """True when no value is NaN or infinite."""
-    return all(map(math.isfinite, values))
+    # no finite sum has a summand that is not; a sum that is not may have overflowed
+    return math.isfinite(sum(values)) or all(map(math.isfinite, values))
 
 
 class Monitors:
@@ -101,24 +102,25 @@ class Monitors:
         measurements have just become implausible.
         """
         self.news.clear()
+        sequence = inputs.group_sequence.tolist()
         return (
-            self._joints(inputs)
+            self._joints(inputs, sequence[0])
             | self._groups(inputs)
-            | self._ages(inputs)
-            | self._sequences(inputs)
+            | self._ages(inputs, sequence)
+            | self._sequences(sequence)
             | self._deadlines(inputs.missed_ticks.item())
             | self._health(inputs)
             | self._wall_clock(inputs.wall_offset_ns.item())
         )
 
-    def _joints(self, inputs: TickInputs) -> int:
+    def _joints(self, inputs: TickInputs, sequence: int) -> int:
         """Take over what is finite and plausible of the joint measurement."""
         q, dq, tau = inputs.q.tolist(), inputs.dq.tolist(), inputs.tau.tolist()
-        if not (all_finite(q) and all_finite(dq) and all_finite(tau)):
+        if not all_finite([*q, *dq, *tau]):
             return 1 << Fault.OBSERVATION_NOT_FINITE
         state = self.state
         state.tau = tau
-        if not inputs.group_sequence.item(0):
+        if not sequence:
             # nothing was measured yet
             state.q, state.dq = q, dq
             return 0
@@ -161,10 +163,9 @@ class Monitors:
                 finite = False
         return 0 if finite else 1 << Fault.OBSERVATION_NOT_FINITE
 
-    def _ages(self, inputs: TickInputs) -> int:
+    def _ages(self, inputs: TickInputs, sequence: list[int]) -> int:
         now_ns = inputs.now_ns.item()
         received = inputs.group_received_ns.tolist()
-        sequence = inputs.group_sequence.tolist()
         stale = 0
         for index, budget_ns in enumerate(self._limits.groups_ns):
             if sequence[index] == 0 or not (now_ns - received[index] <= budget_ns):
@@ -187,12 +188,13 @@ class Monitors:
             conditions |= 1 << Fault.LINK_LOST
         return conditions
 
-    def _sequences(self, inputs: TickInputs) -> int:
-        last, now = self.state.sequence, inputs.group_sequence.tolist()
-        # a number that went backwards is a device that started again: samples between are lost
-        gap = any(old and not (old <= new <= old + 1) for old, new in zip(last, now, strict=True))
-        self.state.sequence = now
-        return 1 << Fault.SEQUENCE_GAP if gap else 0
+    def _sequences(self, now: list[int]) -> int:
+        last, self.state.sequence = self.state.sequence, now
+        for old, new in zip(last, now, strict=True):
+            # a number that went backwards is a device that started again: samples between are lost
+            if old and not (old <= new <= old + 1):
+                return 1 << Fault.SEQUENCE_GAP
+        return 0
 
     def _deadlines(self, missed: int) -> int:
         """A leaky bucket: it drains by the allowed number per second."""
@@ -298,13 +300,13 @@ class Monitors:
         it said earlier is not judged.
         """
         conditions = 0
-        observed_ns = int(inputs.base_observed_ns[0])
-        age_ns = int(inputs.now_ns[0]) - max(observed_ns, since_ns)
+        observed_ns = inputs.base_observed_ns.item()
+        age_ns = inputs.now_ns.item() - max(observed_ns, since_ns)
         if not (age_ns <= self._limits.base_max_age_ns):
             conditions |= 1 << Fault.BASE_STALE
         if observed_ns < since_ns:
             return conditions
-        if inputs.base_failed[0]:
+        if inputs.base_failed.item():
             conditions |= 1 << Fault.BASE_FAILED
         if not all_finite(inputs.base_action.tolist()):
             conditions |= 1 << Fault.BASE_NOT_FINITE
@@ -317,12 +319,12 @@ class Monitors:
         return conditions
 
     def _residual(self, inputs: TickInputs) -> int:
-        if inputs.residual_failed[0]:
+        if inputs.residual_failed.item():
             return 1 << Fault.RESIDUAL_FAILED
         residual = inputs.residual_action.tolist()
         if not all_finite(residual):
             return 1 << Fault.RESIDUAL_NOT_FINITE
-        inside = all(
-            abs(r) <= bound for r, bound in zip(residual, self._limits.residual_bound, strict=True)
-        )
-        return 0 if inside else 1 << Fault.RESIDUAL_OUT_OF_BOUND
+        for asked, bound in zip(residual, self._limits.residual_bound, strict=True):
+            if not (abs(asked) <= bound):
+                return 1 << Fault.RESIDUAL_OUT_OF_BOUND
+        return 0

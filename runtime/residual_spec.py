@@ -36,7 +36,9 @@ class ExplorationConfig(StrictModel):
     """Bounded noise on the gated actor, and how it grows into use.
 
     Noise is drawn at every policy step, in units of the residual's bound: at most `noise_max`,
-    with the actor's own spread, or `prefill_noise_std` while version 0 acts. Whether the residual
+    with the actor's own spread, or `prefill_noise_std` while version 0 acts. `noise_correlation`:
+    with that of the step before; what is not correlated averages out in an arm that follows
+    softly, and explores little (coloured noise: Eberhard et al. 2023). Whether the residual
     takes part at all is drawn once a segment of `segment_steps` policy steps, or once an episode
     if that is 0, with probability min(episodes so far / `horizon_episodes`, 1) (Policy Decorator,
     arXiv 2412.13630). `clean_share`: share of episodes without noise. `budget_steps`: policy
@@ -45,6 +47,7 @@ class ExplorationConfig(StrictModel):
 
     noise_max: Annotated[Share, Field()]
     prefill_noise_std: NotNegative
+    noise_correlation: Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
     clean_share: Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
     segment_steps: Annotated[int, Field(ge=0)]
     horizon_episodes: Annotated[int, Field(ge=0)]

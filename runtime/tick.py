@@ -92,12 +92,12 @@ class ControlTick:
         self.notes.extend(self._monitors.news)
         decision = self._episodes.update(inputs, self._monitors.fresh_groups, self.state.mode)
         conditions |= self._policy_conditions(inputs, decision)
-        request = Request(int(inputs.request[0]))
+        request = _REQUESTS[inputs.request.item()]
         self._see_facts(inputs, request)
         rearm = rearms(self.state.mode, request, self._facts)
         if rearm:
             self._accept(record.guard_margin[WORKSPACE].item())
-        response = self._tracker.update(conditions, int(inputs.now_ns[0]), rearm)
+        response = self._tracker.update(conditions, inputs.now_ns.item(), rearm)
         record.request_refused[0] = self._change_mode(request, response, inputs)
         self._authority.update(
             self.state.mode,
@@ -125,7 +125,7 @@ class ControlTick:
                 self._certify(record)
             parts.fallback.begin()
             parts.scripted.cancel()
-            record.q_desired[:] = parts.envelope.q
+            record.q_desired[...] = parts.envelope.q
         self._write_reference(record)
         # what the last good tick decided is not said twice
         record.mode[0] = self.state.mode
@@ -150,14 +150,14 @@ class ControlTick:
         applied = parts.envelope.q if following else seen.q
         arm = self._arm.look(seen.q, seen.dq, applied, seen.groups, record.now_ns.item())
         parts.setpoints.measure(seen.q)
-        record.setpoint_measured[:] = parts.setpoints.state.measured
-        record.tool_position_in_base_m[:] = arm.tool_position_in_base_m
+        record.setpoint_measured[...] = parts.setpoints.state.measured
+        record.tool_position_in_base_m[...] = arm.tool_position_in_base_m
         record.tool_speed_m_s[0] = arm.tool_speed_m_s
         record.elbow_speed_m_s[0] = arm.elbow_speed_m_s
         record.contact_force_n[0] = arm.contact_force_n
-        record.tau_estimate[:] = arm.motor_nm
+        record.tau_estimate[...] = arm.motor_nm
         margins = self._guards.margins(arm)
-        record.guard_margin[:] = margins
+        record.guard_margin[...] = margins
         if not following:
             return 0
         limited = 1 << Fault.ENVELOPE_LIMITED if self.state.limited else 0
@@ -170,7 +170,7 @@ class ControlTick:
         its target part. A hold takes them up again once the arm is seen, and seen at rest.
         """
         state, motion = self.state, self._motion
-        age_ns = int(inputs.now_ns[0]) - int(inputs.group_received_ns[0])
+        age_ns = inputs.now_ns.item() - inputs.group_received_ns.item(0)
         fresh = age_ns <= self._settings.command_valid_ns
         if state.following and not fresh:
             state.following = False
@@ -258,23 +258,23 @@ class ControlTick:
     def _move(self, inputs: TickInputs, decision: EpisodeDecision, conditions: int) -> None:
         mode, motion = self.state.mode, self._motion
         if not self.state.following:
-            self.record.q_desired[:] = self._monitors.state.q
+            self.record.q_desired[...] = self._monitors.state.q
             return
         if decision.reset_target is not None and mode is Mode.HOMING:
             motion.reset(decision.reset_target)
         if decision.began and self._episodes.running:
-            motion.begin_episode(int(inputs.base_sequence[0]))
+            motion.begin_episode(inputs.base_sequence.item())
         # an action that was observed before the policy took over is never executed
-        fresh = int(inputs.base_observed_ns[0]) >= self.state.in_charge_since_ns
+        fresh = inputs.base_observed_ns.item() >= self.state.in_charge_since_ns
         if mode in ACTIVE and self._episodes.running and fresh:
-            self._act(inputs, int(inputs.base_sequence[0]))
+            self._act(inputs, inputs.base_sequence.item())
         # nobody relaxes towards where the arm was seen last, only towards where it is
         drive_nm = self._no_tau_nm if conditions & _ARM_UNSEEN else self._arm.now.drive_nm
-        self.record.q_desired[:] = motion.step(mode, self._monitors.state.q, drive_nm)
+        self.record.q_desired[...] = motion.step(mode, self._monitors.state.q, drive_nm)
         envelope = motion.parts.envelope
         at_rest = envelope.at_rest and self._facts.at_rest
         moving = motion.moving or mode is not Mode.HOMING
-        self._episodes.stood(at_rest, moving, int(inputs.now_ns[0]))
+        self._episodes.stood(at_rest, moving, inputs.now_ns.item())
 
     def _act(self, inputs: TickInputs, sequence: int) -> None:
         """Sum base and residual, anew whenever one of them or the authority changed."""
@@ -310,31 +310,32 @@ class ControlTick:
         record.policy_due[0] = (
             self.state.mode in ACTIVE and episodes.step_due and response < Response.HOLD
         )
-        record.action[:] = self._motion.state.action
-        record.action_executed[:] = self._motion.state.executed
-        record.authority[:] = self._authority.value
+        record.action[...] = self._motion.state.action
+        record.action_executed[...] = self._motion.state.executed
+        record.authority[...] = self._authority.value
         record.region_share[0] = self._authority.region_share
         self._write_reference(record)
 
     def _write_reference(self, record: TickRecord) -> None:
         parts = self._motion.parts
         envelope = parts.envelope
-        record.setpoint[:] = parts.setpoints.state.value
+        record.setpoint[...] = parts.setpoints.state.value
         if self.state.following:
-            record.q_applied[:] = envelope.q
-            record.dq_applied[:] = envelope.v
-            record.ddq_applied[:] = envelope.a
-            record.limited_by[:] = envelope.limited_by
-            record.margin[:] = envelope.margin
+            record.q_applied[...] = envelope.q
+            record.dq_applied[...] = envelope.v
+            record.ddq_applied[...] = envelope.a
+            limited = any(envelope.limited_by)
+            record.limited_by[...] = envelope.limited_by if limited else 0
+            record.margin[...] = envelope.margin
             record.clearance_m[0] = envelope.clearance_m
             record.nearest_barrier[0] = envelope.nearest_barrier
-            self.state.limited = any(envelope.limited_by)
+            self.state.limited = limited
         else:
-            record.q_applied[:] = self._monitors.state.q
-            record.dq_applied[:] = 0.0
-            record.ddq_applied[:] = 0.0
-            record.limited_by[:] = 0
-            record.margin[:] = 1.0
+            record.q_applied[...] = self._monitors.state.q
+            record.dq_applied[...] = 0.0
+            record.ddq_applied[...] = 0.0
+            record.limited_by[...] = 0
+            record.margin[...] = 1.0
             record.clearance_m[0] = 0.0
             record.nearest_barrier[0] = -1
             self.state.limited = False
@@ -343,9 +344,9 @@ class ControlTick:
         self.certificate = self._motion.parts.envelope.certify(
             epoch=self.state.epoch,
             # ticks only count upwards, so they serve as the command's sequence
-            sequence=int(record.tick[0]),
-            answers_sequence=int(record.group_sequence[0]),
-            answers_device_stamp_ns=int(record.group_device_stamp_ns[0]),
+            sequence=record.tick.item(),
+            answers_sequence=record.group_sequence.item(0),
+            answers_device_stamp_ns=record.group_device_stamp_ns.item(0),
             valid_for_ns=self._settings.command_valid_ns,
         )
 
@@ -366,6 +367,9 @@ class ControlTick:
         self.certificate = None
         self.state = self._memory.restore(data)
 
+
+# a look-up in a tuple is a fifth of the enum's own call
+_REQUESTS = tuple(Request)
 
 _ARM_UNSEEN = (
     1 << Fault.JOINTS_STALE

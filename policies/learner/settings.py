@@ -67,12 +67,14 @@ class LearnerSettings(StrictModel):
     actor_std_weight: the actor climbs mean - this * std of the critics (.5, study on the dip); with
         two critics 1 is their minimum, as in SAC.
     n_step: of the returns (3, ResFiT arXiv 2509.19301; reference task).
-    batch: 256 (reference task). updates_per_step: gradient steps per policy step (2, study on the
-        dip). learning_rate: 3e-4 for all networks (reference task; 1e-3 collapsed).
+    batch: 256 (reference task). updates_per_step: gradient steps per policy step (3: 99 % after
+        6000 steps where 2 gave 97 %, three development seeds; the study on the dip had 2).
+        learning_rate: 3e-4 for all networks (reference task; 1e-3 collapsed).
     target_rate, ema_rate: of target critics (.005, SAC) and of the averaged actor, which is the
         only candidate for promotion (.005; TD3's target actor).
     actor_delay: critic steps per actor step (1; TD3: 2).
-    initial_log_std: of the actor (-1.25, study on the dip). target_entropy_per_action: -1 (SAC).
+    initial_log_std: of the actor (-1.6; -1.25 in the study on the dip, for a bound of .4 where ours
+        is .6). target_entropy_per_action: -1 (SAC).
     initial_temperature: of SAC; .02 because returns lie in [0, 1].
     action_cost: times |u|^2, in the actor's loss (.01; the study on the dip had .02, which weighs
         more where a set-point is reached over two policy steps).
@@ -98,12 +100,12 @@ class LearnerSettings(StrictModel):
     actor_std_weight: NotNegative = 0.5
     n_step: Count = 3
     batch: Count = 256
-    updates_per_step: Positive = 2.0
+    updates_per_step: Positive = 3.0
     learning_rate: Positive = 3e-4
     target_rate: Share = 0.005
     ema_rate: Share = 0.005
     actor_delay: Count = 1
-    initial_log_std: Annotated[float, Field(ge=-5, le=1, allow_inf_nan=False)] = -1.25
+    initial_log_std: Annotated[float, Field(ge=-5, le=1, allow_inf_nan=False)] = -1.6
     target_entropy_per_action: Finite = -1.0
     initial_temperature: Positive = 0.02
     action_cost: NotNegative = 0.01

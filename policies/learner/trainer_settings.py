@@ -25,7 +25,7 @@ class TrainerSettings(StrictModel):
     """
 
     update_every_steps: Count = 10
-    candidate_every_steps: Count = 100
+    candidate_every_steps: Count = 50
     prefill_steps: Count = 600
     prefill_successes: Annotated[int, Field(ge=0)] = 8
     prefill_most_steps: Count = 2500

@@ -139,8 +139,7 @@ class Tracking:
 
     def margin(self, seen: Measured) -> float:
         """Return how far the guard is."""
-        error = [to - at for to, at in zip(seen.q_commanded, seen.q, strict=True)]
-        return _left(error, self._max_rad)
+        return _left_around(seen.q, seen.q_commanded, self._max_rad)
 
 
 class JointSpeed:
@@ -166,11 +165,11 @@ class ToolSpeed:
     fault: ClassVar[Fault] = Fault.TOOL_SPEED_GUARD
 
     def __init__(self, spec: RobotSpec, settings: GuardSettings) -> None:
-        self._max_m_s = (settings.tool_speed_m_s,)
+        self._max_m_s = settings.tool_speed_m_s
 
     def margin(self, seen: Measured) -> float:
         """Return how far the guard is."""
-        return _left((seen.tool_speed_m_s,), self._max_m_s)
+        return _left_of(seen.tool_speed_m_s, self._max_m_s)
 
 
 class ElbowSpeed:
@@ -180,11 +179,11 @@ class ElbowSpeed:
     fault: ClassVar[Fault] = Fault.ELBOW_SPEED_GUARD
 
     def __init__(self, spec: RobotSpec, settings: GuardSettings) -> None:
-        self._max_m_s = (settings.elbow_speed_m_s,)
+        self._max_m_s = settings.elbow_speed_m_s
 
     def margin(self, seen: Measured) -> float:
         """Return how far the guard is."""
-        return _left((seen.elbow_speed_m_s,), self._max_m_s)
+        return _left_of(seen.elbow_speed_m_s, self._max_m_s)
 
 
 class Workspace:
@@ -200,11 +199,7 @@ class Workspace:
 
     def margin(self, seen: Measured) -> float:
         """Return how far the guard is."""
-        place = [
-            at - middle
-            for at, middle in zip(seen.tool_position_in_base_m, self._middle_m, strict=True)
-        ]
-        return _left(place, self._half_m)
+        return _left_around(seen.tool_position_in_base_m, self._middle_m, self._half_m)
 
 
 class ContactForce:
@@ -215,11 +210,11 @@ class ContactForce:
 
     def __init__(self, spec: RobotSpec, settings: GuardSettings) -> None:
         force = settings.contact_force
-        self._max_n = (math.inf if force is None else force.max_n,)
+        self._max_n = math.inf if force is None else force.max_n
 
     def margin(self, seen: Measured) -> float:
         """Return how far the guard is."""
-        return _left((seen.contact_force_n,), self._max_n)
+        return _left_of(seen.contact_force_n, self._max_n)
 
 
 # in the order of messages.GUARDS
@@ -259,3 +254,21 @@ def _left(values: Sequence[float], limits: Sequence[float]) -> float:
         if not (used <= worst):
             worst = used if used > worst else math.inf
     return 1.0 - worst
+
+
+def _left_around(
+    values: Sequence[float], middle: Sequence[float], limits: Sequence[float]
+) -> float:
+    """Return `_left` of how far each value is from its middle."""
+    worst = 0.0
+    for value, about, limit in zip(values, middle, limits, strict=True):
+        used = abs(value - about) / limit
+        if not (used <= worst):
+            worst = used if used > worst else math.inf
+    return 1.0 - worst
+
+
+def _left_of(value: float, limit: float) -> float:
+    """Return `_left` of one value."""
+    used = abs(value) / limit
+    return 1.0 - used if used >= 0.0 else -math.inf

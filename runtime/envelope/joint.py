@@ -240,15 +240,16 @@ class JointAdmission:
 
     def _reference(self, a_last: float, plan: StopPlan, limited_by: int) -> Reference:
         v, a, low, high = plan.v, plan.a, plan.q_low, plan.q_high
+        # one by one: a loop takes a fifth more time, `min` over five numbers half as much again
         margin = (self._q_max - high) / self._half_range
-        for left in (
-            (low - self._q_min) / self._half_range,
-            1.0 - abs(v) / self._v_max,
-            1.0 - abs(a) / self._a_max,
-            1.0 - abs(a - a_last) / self._h,
-        ):
-            if left < margin:
-                margin = left
+        if (left := (low - self._q_min) / self._half_range) < margin:
+            margin = left
+        if (left := 1.0 - abs(v) / self._v_max) < margin:
+            margin = left
+        if (left := 1.0 - abs(a) / self._a_max) < margin:
+            margin = left
+        if (left := 1.0 - abs(a - a_last) / self._h) < margin:
+            margin = left
         if margin < 0.0:
             margin = 0.0
         return Reference(plan.q, v, a, plan.a_next, low, high, limited_by, margin)

@@ -18,6 +18,7 @@ def config(**changes: Any) -> ExplorationConfig:
     plain: dict[str, Any] = {
         "noise_max": 0.5,
         "prefill_noise_std": 0.3,
+        "noise_correlation": 0.0,
         "clean_share": 0.0,
         "segment_steps": 0,
         "horizon_episodes": 0,
@@ -113,3 +114,19 @@ def test_an_absurd_spread_is_limited() -> None:
     assert np.arctanh(np.clip(acted[:, 1], -0.9, 0.9)).std() == pytest.approx(np.exp(-5), rel=0.1)
     # tanh of a normal number of spread e
     assert np.mean(np.abs(acted[:, 0]) < np.tanh(np.e)) == pytest.approx(0.683, abs=0.05)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.6, 0.9])
+def test_noise_keeps_its_spread_and_is_as_correlated_as_asked(correlation: float) -> None:
+    exploration = Exploration(config(noise_correlation=correlation), 2, 5)
+    record = new_record(Sizes(joints=1, action=2, setpoint=1))
+    episodes = []
+    for episode in range(1, EPISODES + 1):
+        exploration.look(at(record, episode, 0))
+        episodes.append([exploration.disturbed(None, None).copy() for _ in range(STEPS)])
+    noise = np.array(episodes) / 0.3
+    # the spread is that of the first step from the first step on
+    assert np.std(noise, axis=(0, 2)) == pytest.approx(np.ones(STEPS), abs=0.15)
+    assert np.mean(noise[:, 1:] * noise[:, :-1]) == pytest.approx(correlation, abs=0.05)
+    # an episode's noise owes nothing to the one before
+    assert np.mean(noise[1:, 0] * noise[:-1, -1]) == pytest.approx(0.0, abs=0.2)

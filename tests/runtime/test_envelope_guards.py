@@ -145,3 +145,10 @@ def test_a_wrong_number_of_joints_is_an_error(field: str) -> None:
 def test_a_wrong_number_of_coordinates_is_an_error() -> None:
     with pytest.raises(ValueError, match="zip"):
         margins(far(tool_position_in_base_m=[0.0, 0.0]))
+
+
+def test_a_speed_or_force_is_judged_by_its_size() -> None:
+    keys = ("tool_speed", "elbow_speed", "contact_force")
+    ahead = margins(far(tool_speed_m_s=0.1, elbow_speed_m_s=0.1, contact_force_n=0.1))
+    back = margins(far(tool_speed_m_s=-0.1, elbow_speed_m_s=-0.1, contact_force_n=-0.1))
+    assert [ahead[key] for key in keys] == [back[key] for key in keys]

@@ -10,7 +10,7 @@ import pytest
 from runtime.envelope.guards import WORKSPACE
 from runtime.faults import Fault
 from runtime.messages import GUARDS, GroupSize, Request, Sizes, TickInputs, new_inputs
-from runtime.monitors import WALL_STEP_NS, MonitorLimits, Monitors
+from runtime.monitors import WALL_STEP_NS, MonitorLimits, Monitors, all_finite
 from runtime.policy_contract import StartEnvelope
 
 SIZES = Sizes(joints=3, action=2, setpoint=3, groups=(GroupSize("force", 2), GroupSize("task", 1)))
@@ -352,3 +352,22 @@ def test_nobody_is_let_back_in_from_nowhere(margin: float) -> None:
     monitors.let_back_in(margin)
     assert guard_names(monitors, -1e-12) == {"WORKSPACE_GUARD"}
     assert guard_names(monitors, -math.inf) == {"WORKSPACE_GUARD"}
+
+
+@pytest.mark.parametrize(
+    ("values", "finite"),
+    [
+        ([], True),
+        ([-1.0, 0.0, 2.0], True),
+        # the sum of these is infinite, none of them is
+        ([1e308, 1e308], True),
+        ([1e308, 1e308, -1e308], True),
+        ([0.0, math.nan], False),
+        ([math.inf, 1.0], False),
+        # and what cancels in other sums makes NaN of this one
+        ([math.inf, -math.inf], False),
+        ([1e308, 1e308, -math.inf], False),
+    ],
+)
+def test_finite_is_what_every_value_is(values: list[float], finite: bool) -> None:
+    assert all_finite(values) is finite

@@ -40,6 +40,7 @@ RESIDUAL = {
     "exploration": {
         "noise_max": 0.6,
         "prefill_noise_std": 0.3,
+        "noise_correlation": 0.0,
         "clean_share": 0.5,
         "segment_steps": 0,
         "horizon_episodes": 0,
@@ -89,7 +90,7 @@ def test_learning_begins_after_the_prefill_and_keeps_pace(setup: Setup) -> None:
     trainer = Trainer(setup)
     said = _run(trainer, _episodes(10))
     # the second success is in the fourth episode, after 24 steps; 60 steps were seen in all
-    assert trainer.agent.updates == 30 + 2 * (60 - 24)
+    assert trainer.agent.updates == 30 + 3 * (60 - 24)
     progress = [one for one in said if isinstance(one, Progress)]
     assert [one.steps for one in progress] == sorted(one.steps for one in progress)
     assert progress[-1].steps == 60
