@@ -44,7 +44,7 @@ class Arming:
     def see(self, mode: str, faults: Sequence[str]) -> None:
         """Look at the newest mode and active faults, by name: where the robot is blocked, going on
         begins with a REARM."""
-        if not self._goes_on or self._wanted is not Request.NONE:
+        if not self._goes_on or self.gave_up or self._wanted is not Request.NONE:
             return
         if mode not in _BLOCKED or Fault.OPERATOR_STOP.name in faults:
             self._blocked_since_s = 0.0
@@ -53,10 +53,7 @@ class Arming:
         self._blocked_since_s = self._blocked_since_s or now_s
         if now_s - self._blocked_since_s > _PATIENCE_S:
             self._blocked_since_s = 0.0
-            self.rearms += 1
-            if not self.gave_up:
-                self._wanted = Request.REARM
-                self._say(f"{mode} because of {', '.join(faults)}: re-arming")
+            self._go_on(f"{mode} because of {', '.join(faults)}")
 
     def ask(self, client: OperatorClient) -> None:
         """Take an answer, and ask for what is wanted."""
@@ -75,3 +72,15 @@ class Arming:
         if self._wanted is not Request.NONE and waits:
             self._asked, self._asked_s = self._wanted, now_s
             client.send(OperatorRequest(self._wanted, "supervisor, for --arm"))
+
+    def _go_on(self, blocked: str) -> None:
+        """Re-arm, or give up where that was done too often."""
+        self.rearms += 1
+        if self.gave_up:
+            self._say(
+                f"{blocked}, after {_REARMS_MAX} re-arms in this run: the run is ended; look at "
+                "the last stops in its record (trimtab report), and mend what causes them"
+            )
+        else:
+            self._wanted = Request.REARM
+            self._say(f"{blocked}: re-arming")

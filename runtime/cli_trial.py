@@ -39,7 +39,7 @@ def trial(
 
     def say(words: str) -> None:
         if not as_json:
-            console.print(words, markup=False)
+            console.print(words, markup=False, soft_wrap=True)
 
     plan = TrialPlan(config, field, seed, episodes, steps)
     require_learning()

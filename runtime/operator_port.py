@@ -110,10 +110,15 @@ class OperatorPort:
             self._take(self._socket.recv_multipart(zmq.NOBLOCK))
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until a request or signal arrived or the time is up; heartbeats are no reason."""
-        if not (self._requests or self._signals) and self._socket.poll(round(timeout_s * 1e3)):
+        """Wait until somebody said something or the time is up; heartbeats are no reason."""
+        if not self._heard and self._socket.poll(round(timeout_s * 1e3)):
             self.poll()
-        return bool(self._requests or self._signals)
+        return self._heard
+
+    @property
+    def _heard(self) -> bool:
+        """True while a request or signal waits, or words for the record."""
+        return bool(self._requests or self._signals or self._texts)
 
     def request(self) -> Request:
         """Return the oldest request, or STOP if anybody asks for it."""
@@ -189,7 +194,8 @@ class OperatorPort:
                 self._texts.append((EventKind.OUTCOME, msgspec.json.encode(word).decode()))
             else:
                 self._signals.append(signal)
-            said = f"{signal.kind.name} {signal.outcome.name} {said}".strip()
+            of = f"of episode {message.episode} " * bool(message.episode)
+            said = f"{signal.kind.name} {signal.outcome.name} {of}{said}".strip()
         self._texts.append((EventKind.MARK, f"{message.who}: {said}"))
         self._reply(sender, OperatorReply(True, text="It is in the record."))
 

@@ -90,6 +90,7 @@ class Trial:
             record, code = self._part(part, place, lineage, base)
             records += [] if record is None else [record]
             if code or record is None:
+                self._say(f"   it did not end as planned; its record: {place.folder}")
                 return TrialRecords(records, code or TrimtabError.exit_code)
             success = summary(record).success
             self._say(_result_words(success))

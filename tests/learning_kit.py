@@ -35,6 +35,8 @@ QUICK_LEARNER: dict[str, object] = {
         "warm_up_updates": 50,
     },
 }
+# what was learnt within seconds has next to no authority: it leads no arm into a guard by chance
+GENTLE: dict[str, object] = {"residual.authority_ramp_s": 1000.0}
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from tests.daemon_kit import (
     trimtab,
     write_config,
 )
-from tests.learning_kit import QUICK_LEARNER
+from tests.learning_kit import GENTLE, QUICK_LEARNER
 
 GATE, LEARNER = "runtime.gate_process", "policies.learner_process"
 CONTROL = "runtime.control_process"
@@ -76,7 +76,7 @@ def test_in_lockstep_a_seed_means_the_same(tmp_path: Path) -> None:
 
 
 def test_gate_and_learner_may_die_and_come_back(tmp_path: Path) -> None:
-    config = write_config(tmp_path, QUICK)
+    config = write_config(tmp_path, {**QUICK, **GENTLE})
     lineage = Lineage(tmp_path / "lineage")
     with daemon(config, "--arm", "--learn", "--episodes", 14) as robot:
         robot.wait_for(lambda _: lineage.last_good() is not None)

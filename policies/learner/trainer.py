@@ -15,6 +15,7 @@ import numpy as np
 from policies.experience import Dropped, Episode, Experience, PolicyStep, Rows, StepSeen
 from policies.learner.agent import Agent, Problem
 from policies.learner.candidates import PARITY_ROWS, Label, Normaliser, Seen, candidate
+from policies.learner.prefill import Prefill
 from policies.learner.replay import Source, Step
 from policies.learner.trainer_settings import TrainerSettings
 from policies.outcomes import KNOWN, Ruling
@@ -112,7 +113,7 @@ class Trainer:
         self.next_version = 1
         self._contract = interface_hash(setup.contract, setup.residual)
         self._normaliser: Normaliser | None = None
-        self._waiting: list[Episode] = []
+        self._prefill = Prefill(settings)
         self._offline: list[Episode] = []
         self._guarded: set[int] = set()
         self._low: Floats = np.full(self._experience.width, np.inf)
@@ -237,7 +238,7 @@ class Trainer:
         if self.begun:
             self._add(episode)
         else:
-            self._waiting.append(episode)
+            self._prefill.add(episode)
 
     def _take_ruling(self, ruling: Ruling) -> None:
         if ruling.note:
@@ -262,19 +263,16 @@ class Trainer:
 
     def _begin_if_due(self) -> None:
         """End the prefill once there is enough to learn from."""
-        settings = self._setup.settings
-        outcomes = [self._outcome(episode) for episode in self._waiting]
-        if not any(outcome in KNOWN for outcome in outcomes):
+        prefill = self._prefill
+        outcomes = [self._outcome(episode) for episode in prefill.episodes]
+        if not prefill.is_over(self._steps, outcomes):
+            complaint = prefill.complaint(self._steps, outcomes)
+            self._notes += [complaint] * bool(complaint)
             return
-        enough = (
-            self._steps >= settings.prefill_steps
-            and outcomes.count(Outcome.SUCCESS) >= settings.prefill_successes
-        )
-        if not (enough or self._steps >= settings.prefill_most_steps):
-            return
-        known = [*self._offline, *self._waiting]
+        waiting = prefill.take()
+        known = [*self._offline, *waiting]
         raw = np.array([step.features for episode in known for step in episode.steps])
-        by_terms = settings.normaliser == "terms"
+        by_terms = self._setup.settings.normaliser == "terms"
         self._normaliser = (
             Normaliser.of_terms(self._experience.scale) if by_terms else Normaliser.of(raw)
         )
@@ -282,10 +280,9 @@ class Trainer:
         for number, episode in enumerate(self._offline, start=1):
             # numbers of the run count from 1; those of the log before it are negative
             self._add(episode, number=-number, offline=True)
-        for episode in self._waiting:
+        for episode in waiting:
             self._add(episode)
         self._offline.clear()
-        self._waiting.clear()
 
     def _add(self, episode: Episode, *, number: int | None = None, offline: bool = False) -> None:
         normaliser, replay = self._normaliser, self.agent.replay

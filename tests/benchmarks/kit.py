@@ -10,7 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from runtime.interfaces import BasePolicy, RecorderHealth, RecordSink
+from runtime.interfaces import (
+    BasePolicy,
+    GateClient,
+    RecorderHealth,
+    RecordSink,
+    ResidualPolicy,
+)
 from runtime.layout import Layout
 from runtime.loop import ControlLoop
 from runtime.messages import Event, Mode, Outcome, TickRecord
@@ -131,7 +137,7 @@ class Assembly:
 
 
 def assemble(
-    field: str,
+    field: str | None,
     seed: int,
     sink: RecordSink,
     is_done: Callable[[ControlTick], bool],
@@ -139,13 +145,19 @@ def assemble(
     deployment: Deployment | None = None,
     base: BasePolicy | None = None,
     port: Port | None = None,
+    residual: ResidualPolicy | None = None,
+    gate: GateClient | None = None,
 ) -> Assembly:
-    """Compose the simulated robot and its loop in this process, in lockstep."""
+    """Compose the simulated robot and its loop in this process, in lockstep.
+
+    `field`: None takes the config's.
+    """
     deployment = deployment or load_deployment(CONFIG_FILE)
     base = base or load_base(deployment)
     link = open_link(deployment, base.contract, lockstep=True, field=field, seed=seed)
     assert isinstance(link, SimulatedLink)
-    surroundings = Surroundings(link, base, zero_residual(), sink, port or ScriptedPort(), None)
+    residual, port = residual or zero_residual(), port or ScriptedPort()
+    surroundings = Surroundings(link, base, residual, sink, port, None, gate=gate)
     loop = build_loop(deployment, surroundings, is_done)
     return Assembly(loop, loop._parts.tick, link, base)
 

@@ -37,16 +37,8 @@ from runtime.operator_port import ScriptedPort
 from runtime.policy_contract import PolicyContract
 from runtime.snapshot import decode_snapshot
 from runtime.tick import ControlTick
-from runtime.wiring import (
-    Deployment,
-    Surroundings,
-    build_loop,
-    load_base,
-    load_deployment,
-    open_link,
-    sizes_for,
-)
-from tests.benchmarks.kit import CONFIG_FILE, SERVO_HZ, NoSink, OutcomeCounter, Stuck
+from runtime.wiring import Deployment, load_base, load_deployment, sizes_for
+from tests.benchmarks.kit import CONFIG_FILE, SERVO_HZ, NoSink, OutcomeCounter, Stuck, assemble
 
 FIELDS_FILE = Path(__file__).with_name("residual_fields.yaml")
 PRESSED_N = 80.0
@@ -116,9 +108,9 @@ class Tally:
 class TrainingGate:
     """Learner, gate and control's end of it, without sockets; also the sink that feeds them."""
 
-    def __init__(self, trainer: Trainer, actions: int, lag_steps: int) -> None:
+    def __init__(self, trainer: Trainer, authority: list[float], lag_steps: int) -> None:
         self.trainer = trainer
-        self.grant = Grant(Stage.EXPLORE, [1.0] * actions)
+        self.grant = Grant(Stage.EXPLORE, authority)
         self.live = b""
         self.refused: list[str] = []
         self.promoted: list[tuple[int, int]] = []
@@ -199,7 +191,9 @@ class _FeedingSink(NoSink):
         self._tally.look(record)
 
 
-class _CountingSink(NoSink):
+class CountingSink(NoSink):
+    """Lets a tally look at every tick."""
+
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
 
@@ -274,20 +268,22 @@ class Attendant:
 @dataclass(frozen=True)
 class Study:
     """What is trained where. `bound` replaces the contract's; `base_log` is how many episodes of
-    the base are recorded in the same field before the first counted step."""
+    the base are recorded in the same field before the first counted step; `authority`, in [0, 1],
+    is what the residual is granted of every action while it learns."""
 
     deployment: Deployment
     field: str
     seed: int
     bound: float | None = None
     base_log: int = 0
+    authority: float = 1.0
 
     def base(self) -> BasePolicy:
         """Return the base, under the contract that this study gives it."""
         base = load_base(self.deployment)
         return base if self.bound is None else Bounded(base, self.bound)
 
-    def residual(self, base: BasePolicy) -> LearnedResidual:
+    def residual(self, base: BasePolicy) -> ResidualPolicy:
         """Return version 0 of the residual."""
         config = self.deployment.config.residual
         assert config is not None
@@ -303,12 +299,18 @@ class Study:
         done: Callable[[ControlTick], bool],
     ) -> None:
         """Run the loop in the study's field until `done`."""
-        deployment = self.deployment
-        link = open_link(deployment, base.contract, lockstep=True, field=self.field, seed=seed)
-        residual = self.residual(base)
         port = ScriptedPort()
-        surroundings = Surroundings(link, base, residual, sink, port, None, gate=gate)
-        build_loop(deployment, surroundings, Attendant(port, done)).run()
+        assemble(
+            self.field,
+            seed,
+            sink,
+            Attendant(port, done),
+            deployment=self.deployment,
+            base=base,
+            port=port,
+            residual=self.residual(base),
+            gate=gate,
+        ).loop.run()
 
 
 @dataclass
@@ -325,8 +327,10 @@ _LOG_SEED = 800_000
 _EVALUATION_SEED = 900_000
 
 
-def train(study: Study, steps: int, keep_at: Sequence[int] = ()) -> Run:
-    """Let the residual learn for `steps` policy steps, all of them counted."""
+def train(
+    study: Study, steps: int, keep_at: Sequence[int] = (), tally: Tally | None = None
+) -> Run:
+    """Let the residual learn for `steps` policy steps, all of them counted, in `tally`."""
     torch.set_num_threads(1)
     base = study.base()
     contract, config = base.contract, study.deployment.config
@@ -341,8 +345,9 @@ def train(study: Study, steps: int, keep_at: Sequence[int] = ()) -> Run:
     if study.base_log:
         log = OutcomeCounter(study.base_log)
         study.run(base, _LoggingSink(trainer), None, _LOG_SEED + study.seed, log)
-    gate = TrainingGate(trainer, len(contract.action.names), config.gate.lockstep_lag_steps)
-    run = Run(Tally(), gate, {})
+    authority = [study.authority] * len(contract.action.names)
+    gate = TrainingGate(trainer, authority, config.gate.lockstep_lag_steps)
+    run = Run(tally or Tally(), gate, {})
     left = sorted({*keep_at, steps})
 
     def done(tick: ControlTick) -> bool:
@@ -360,5 +365,5 @@ def evaluate(study: Study, snapshot: bytes, episodes: int) -> Tally:
     gate = DeployedGate(snapshot, len(base.contract.action.names)) if snapshot else None
     tally = Tally()
     counter = OutcomeCounter(episodes)
-    study.run(base, _CountingSink(tally), gate, _EVALUATION_SEED + study.seed, counter)
+    study.run(base, CountingSink(tally), gate, _EVALUATION_SEED + study.seed, counter)
     return tally

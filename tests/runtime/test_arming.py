@@ -129,3 +129,9 @@ def test_it_gives_up_when_going_on_does_not_help(bench: Bench) -> None:
     # 20 times out of a stop and into motion again, and once at the start
     assert bench.desk.asked.count(Request.REARM) == 20
     assert bench.desk.asked.count(Request.ARM) == 21
+    # and says so once, however long the robot stays where it is
+    bench.blocked(Mode.STOPPED, ["TRACKING_GUARD"])
+    bench.turn()
+    assert [text.endswith("re-arming") for text in bench.said] == [True] * 20 + [False]
+    assert "after 20 re-arms in this run: the run is ended" in bench.said[-1]
+    assert bench.arming.rearms == 21

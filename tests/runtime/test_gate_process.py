@@ -30,11 +30,12 @@ from runtime.snapshot import Snapshot, decode_snapshot, encode_snapshot
 from runtime.summary import active_faults
 from runtime.tick import ControlTick
 from runtime.wiring import Surroundings, build_loop, load_residual, open_link, record_header
-from tests.learning_kit import START_S, gate_process
+from tests.learning_kit import GENTLE, START_S, gate_process
 from tests.policies.gate_kit import Job, Recipe, make_job, make_snapshot
 from tests.runtime.recording_kit import make_config, start_recorder
 
 QUICK: dict[str, object] = {
+    **GENTLE,
     "gate.simulation_field": None,
     "gate.replay_s": 0.5,
     "residual.max_action_change": 5.0,
@@ -188,6 +189,8 @@ def test_bad_input_is_refused_with_a_reason_and_the_robot_works_on(
         "update guard": make_snapshot(job, Recipe(SMALL, constraint=9.0)),
     }
     with gate_process(robot.place, robot.lineage):
+        # a verdict reaches the record only once the robot has found the gate
+        _begin(robot, learner)
         for check, snapshot in bad.items():
             verdict = learner.judged(snapshot)
             assert not verdict.passed

@@ -209,6 +209,7 @@ def test_an_outcome_of_an_earlier_episode_goes_to_the_record_and_not_to_the_tick
     assert (word.kind, mark.kind) == (EventKind.OUTCOME, EventKind.MARK)
     said = msgspec.json.decode(word.text, type=Correction)
     assert said == Correction(episode=12, outcome="SUCCESS", who="ada")
+    assert mark.text == "ada: OUTCOME SUCCESS of episode 12 it fell out"
     assert port.signals() == []
 
 
@@ -288,6 +289,18 @@ def test_waiting_ends_when_something_comes(port: OperatorPort, client: OperatorC
     assert port.wait(5.0)
     port.poll()
     assert port.wait(0.0)
+
+
+def test_words_for_the_record_end_waiting_and_heartbeats_do_not(
+    port: OperatorPort, client: OperatorClient
+) -> None:
+    client.heartbeat()
+    assert not port.wait(0.2)
+    client.send(OperatorSignal("ada", text="just a note"))
+    assert port.wait(5.0)
+    (event,) = port.events(1, 1)
+    assert event.text == "ada: just a note"
+    assert not port.wait(0.0)
 
 
 def test_asking_a_daemon_that_is_not_there_says_so(tmp_path: Path) -> None:

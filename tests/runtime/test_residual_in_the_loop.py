@@ -22,7 +22,7 @@ from tests.runtime.control_kit import Rig, assert_judged_clean, faults
 from tests.runtime.gate_kit import LearningRig, explored, with_residual
 
 # the committed contract's, written again
-BOUND = 0.4
+BOUND = 0.6
 SCALE = np.array([0.015, 0.015, 0.015, 0.06])
 RAMP_TICKS = 250
 STEP_TICKS = 25
@@ -137,7 +137,7 @@ def test_executed_is_the_step_of_the_set_point_in_action_units(base: list[float]
     [
         ("RESIDUAL_FAILED", lambda pusher: setattr(pusher, "raises", True)),
         ("RESIDUAL_NOT_FINITE", lambda pusher: setattr(pusher, "action", math.nan)),
-        ("RESIDUAL_OUT_OF_BOUND", lambda pusher: setattr(pusher, "action", -0.401)),
+        ("RESIDUAL_OUT_OF_BOUND", lambda pusher: setattr(pusher, "action", -0.601)),
     ],
 )
 def test_a_residual_that_misbehaves_is_dropped_in_that_tick_and_comes_back_by_ramp(
