@@ -2,6 +2,8 @@
 
 `python -m tests.benchmarks.residual_isolation [--rounds 3] [--seconds 20]`. Conditions alternate
 within each round. Also prints how long a snapshot takes from the gate's verdict to its first use.
+A witness on the loop's core tells misses of ours from those of a core that did not run at all
+(core_witness.py): both are printed, ours are judged.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from runtime.record_format import RecorderPlace
 from runtime.recorder import recorder_command
 from runtime.records import Record, read_record
 from runtime.wire import OperatorRequest
+from tests.benchmarks.core_witness import CoreWitness
 from tests.benchmarks.kit import CONFIG_FILE, load_text, spread
 
 OFF, ON, KILLED, STOPPED, FLOODING = "off", "on", "killed", "stopped", "flooding"
@@ -43,7 +46,9 @@ FIRST_USE_PERIODS_MAX = 2.0
 POLICY_PERIOD_MS = 50.0
 PERIOD_US = 2000
 _START_S = 60.0
+_WITNESS_START_S = 0.5
 _BEAT_S = 0.1
+_ABOVE = 10
 _KILL_EVERY_S = 4.0
 _LATENESS, _READ, _STEP = (STAGES.index(stage) for stage in ("lateness", "read", "step"))
 
@@ -54,6 +59,8 @@ Microseconds = np.ndarray[tuple[int], np.dtype[np.float64]]
 class Slice:
     """One run under one condition: lateness per tick (us), misses, and shares of a core.
 
+    `missed`: while the core ran; `stood_still`: the other missed ticks; `gaps`: how often it did.
+
     `first_use_ms`: from verdict to first use, of snapshots that passed while an episode ran;
     `later_use_ms`: of the others, which wait for the next one.
     """
@@ -61,6 +68,8 @@ class Slice:
     wake_us: Microseconds
     write_us: Microseconds
     missed: int
+    stood_still: int
+    gaps: int
     control_share: float
     learner_share: float
     first_use_ms: list[float]
@@ -161,20 +170,22 @@ def run_condition(condition: str, seconds: float, cpu: int, priority: int) -> Sl
         client = stack.enter_context(operator_client(scene.place.sockets))
         _arm(scene, client)
         _beat_until(scene, client, scene.is_ready, _START_S)
-        begin_ns, used_s, learner_s = time.monotonic_ns(), _cpu_s(scene.control), 0.0
-        learner_before_s = _cpu_s(scene.learner)
-        while (elapsed_s := (time.monotonic_ns() - begin_ns) * 1e-9) < seconds:
-            client.heartbeat()
-            client.receive()
-            scene.disturb(elapsed_s)
-            time.sleep(_BEAT_S)
-        end_ns = time.monotonic_ns()
+        with CoreWitness(cpu, priority + _ABOVE) as witness:
+            time.sleep(_WITNESS_START_S)
+            begin_ns, used_s, learner_s = time.monotonic_ns(), _cpu_s(scene.control), 0.0
+            learner_before_s = _cpu_s(scene.learner)
+            while (elapsed_s := (time.monotonic_ns() - begin_ns) * 1e-9) < seconds:
+                client.heartbeat()
+                client.receive()
+                scene.disturb(elapsed_s)
+                time.sleep(_BEAT_S)
+            end_ns = time.monotonic_ns()
         used_s = _cpu_s(scene.control) - used_s
         learner_s = max(0.0, _cpu_s(scene.learner) - learner_before_s)
         scene.control.send_signal(signal.SIGTERM)
         scene.control.wait(_START_S)
         scene.recorder.wait(_START_S)
-        return _read(scene, begin_ns, end_ns, used_s, learner_s)
+        return _read(scene, witness, (begin_ns, end_ns), used_s, learner_s)
 
 
 def _arm(scene: Scene, client: OperatorClient) -> None:
@@ -212,8 +223,13 @@ def _cpu_s(process: "subprocess.Popen[bytes] | None") -> float:
 
 
 def _read(
-    scene: Scene, begin_ns: int, end_ns: int, control_s: float, learner_s: float
+    scene: Scene,
+    witness: CoreWitness,
+    between_ns: tuple[int, int],
+    control_s: float,
+    learner_s: float,
 ) -> Slice:
+    begin_ns, end_ns = between_ns
     record = read_record(scene.place.folder)
     now_ns = record.scalar("now_ns")
     # a record has the times of the tick before it
@@ -223,10 +239,15 @@ def _read(
     # the pacer counts from the deadline that it serves; here, from the first that was due
     wake = np.asarray(stages[:, _LATENESS] + missed * PERIOD_US)
     elapsed_s = (end_ns - begin_ns) * 1e-9
+    late = inside[missed > 0]
+    excused = [i for i in late if witness.saw(int(now_ns[i - 1]), int(now_ns[i]))]
+    stood_still = int(record.scalar("missed_ticks")[excused].sum())
     return Slice(
         wake_us=wake,
         write_us=np.asarray(wake + stages[:, _READ] + stages[:, _STEP]),
-        missed=int(missed.sum()),
+        missed=int(missed.sum()) - stood_still,
+        stood_still=stood_still,
+        gaps=len(witness.gaps),
         control_share=control_s / elapsed_s,
         learner_share=learner_s / elapsed_s,
         first_use_ms=_uses(scene, record, running=True),
@@ -254,12 +275,14 @@ def line(condition: str, slices: Sequence[Slice]) -> str:
 
     missed = sum(one.missed for one in slices)
     ticks = sum(len(one.wake_us) for one in slices)
+    stood, gaps = sum(one.stood_still for one in slices), sum(one.gaps for one in slices)
     shares = spread([100 * one.control_share for one in slices])
     learner = spread([100 * one.learner_share for one in slices])
     return (
         f"{condition:9} wake p50 {at('wake_us', 0.5)} p99.9 {at('wake_us', 0.999)}; write p50 "
         f"{at('write_us', 0.5)} p99 {at('write_us', 0.99)} p99.9 {at('write_us', 0.999)} us; "
-        f"missed {missed} of {ticks}; control {shares} %, learner {learner} % of a core"
+        f"missed {missed} of {ticks}, and {stood} while the core stood still "
+        f"({gaps} times); control {shares} %, learner {learner} % of a core"
     )
 
 
@@ -317,9 +340,7 @@ def main() -> int:
     found: dict[str, list[Slice]] = {condition: [] for condition in options.conditions}
     for number in range(1, options.rounds + 1):
         for condition, slices in found.items():
-            slices.append(
-                run_condition(condition, options.seconds, options.cpu, options.priority)
-            )
+            slices.append(run_condition(condition, options.seconds, options.cpu, options.priority))
             print(f"round {number}: {line(condition, slices[-1:])}", flush=True)
     for condition, slices in found.items():
         print(line(condition, slices))
