@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.features import RawFeatures
-from policies.outcomes import Ledger, Ruling
 from policies.terms import term_named
 from runtime.faults import Fault
 from runtime.layout import Floats
@@ -28,6 +27,7 @@ from runtime.messages import (
     new_record,
 )
 from runtime.modes import ACTIVE
+from runtime.outcomes import Ledger, Ruling, late_outcomes
 from runtime.policy_contract import ActionSpec
 
 Rows = np.ndarray[Any, np.dtype[Any]]
@@ -253,17 +253,8 @@ class Experience:
 
     def _late(self, row: Any, *, ended: bool) -> Iterator[Ruling]:
         """Take outcomes that were said while no episode ran: they are of the last that ended."""
-        said = [slot for slot, kind in enumerate(row["signal_kind"]) if kind == SignalKind.OUTCOME]
-        if not said or row["phase"][0] == Phase.RUNNING:
-            return
-        # the first one is what ended this row's episode, unless time or an abort did
-        by_signal = ended and row["outcome_source"][0] == row["signal_source"][said[0]]
-        for slot in said[1:] if by_signal else said:
-            yield self.ledger.said(
-                self._last_ended,
-                Outcome(int(row["signal_outcome"][slot])),
-                SignalSource(int(row["signal_source"][slot])),
-            )
+        for outcome, source in late_outcomes(row, ended=ended):
+            yield self.ledger.said(self._last_ended, outcome, source)
 
 
 class _Batch:

@@ -1,15 +1,17 @@
 """When the residual takes part and when it is disturbed to explore: drawn per episode or segment.
 
 Only the noise itself is drawn at every policy step; whether there is any, and whether the residual
-takes part at all, never changes inside an episode's segment: switching at every step jerks.
+takes part at all, never changes inside an episode's segment: switching at every step jerks. What
+the gate grants counts from the next episode on: one that is half the base's is nobody's evidence.
 """
 
 import math
 
 import numpy as np
 
+from runtime.gate_wire import Grant
 from runtime.layout import Floats
-from runtime.messages import TickRecord
+from runtime.messages import Stage, TickRecord
 from runtime.residual_spec import ExplorationConfig
 from runtime.snapshot import Float32s
 
@@ -41,6 +43,8 @@ class Exploration:
         self._episode = -1
         self._segment = -1
         self._clean = False
+        self._grown = 1.0
+        self._belongs = False
         self.takes_part = False
         self.steps = 0
 
@@ -50,20 +54,34 @@ class Exploration:
         spent = self.steps >= self._config.budget_steps
         return self.takes_part and not (self._clean or spent)
 
-    def look(self, record: TickRecord) -> None:
-        """See which episode and segment a record belongs to; draw where a new one begins."""
-        config = self._config
+    def look(self, record: TickRecord, grant: Grant) -> None:
+        """See which episode and segment a record belongs to; draw where a new one begins.
+
+        `grant`: what the gate grants now; of an episode its first step decides. So many of the
+        episodes as it leaves to the base are the base's alone, in all their segments.
+        """
         episode = record.episode.item()
-        length = config.segment_steps
+        length = self._config.segment_steps
         segment = record.episode_step.item() // length if length else 0
-        if episode != self._episode:
-            self._noise_begins = True
-            self._clean = self._rng.random() < config.clean_share
-        if (episode, segment) != (self._episode, self._segment):
-            horizon = config.horizon_episodes
-            share = min(episode / horizon, 1.0) if horizon else 1.0
-            self.takes_part = self._rng.random() < share
+        begins = episode != self._episode
+        if begins:
+            self._begin(episode, grant)
+        if begins or segment != self._segment:
+            draw = self._rng.random()
+            if begins:
+                self._belongs = draw < grant.share
+            likely = self._grown * grant.share if begins else self._grown
+            self.takes_part = self._belongs and draw < likely
         self._episode, self._segment = episode, segment
+
+    def _begin(self, episode: int, grant: Grant) -> None:
+        """Draw whether an episode is disturbed; work out in how many segments of an episode of its
+        own the residual takes part by now. What has been learnt has no such schedule any more."""
+        config = self._config
+        self._noise_begins = True
+        self._clean = self._rng.random() < 1.0 - (1.0 - config.clean_share) * grant.noise_share
+        horizon = config.horizon_episodes if grant.stage is Stage.EXPLORE else 0
+        self._grown = min(episode / horizon, 1.0) if horizon else 1.0
 
     def disturbed(self, latent: Float32s | None, log_spread: Float32s | None) -> Floats:
         """Return one noisy action [action] in units of the bound, before any limit; reused.

@@ -83,8 +83,9 @@ class Gate:
             past.stretch(steps, settings.replay_ticks),
         )
 
-    def judge(self, data: bytes, evidence: Evidence) -> Judged:
-        """Judge an encoded candidate on the evidence up to the step that it was made at."""
+    def judge(self, data: bytes, evidence: Evidence, objection: str = "") -> Judged:
+        """Judge an encoded candidate on the evidence up to the step that it was made at.
+        `objection`: why none can be promoted now, whatever it is like."""
         most = self._settings.residual.max_snapshot_bytes
         if len(data) > most:
             return _unreadable(f"{len(data)} bytes; residual.max_snapshot_bytes is {most}")
@@ -93,7 +94,7 @@ class Gate:
             layers = matrices(snapshot)
         except SnapshotError as error:
             return _unreadable(str(error))
-        reasons = self._cheap(snapshot, layers, evidence)
+        reasons = [objection] if objection else self._cheap(snapshot, layers, evidence)
         if not reasons:
             # what takes seconds is asked only of those that nothing else speaks against
             reasons = self._costly(snapshot, evidence)

@@ -81,6 +81,11 @@ def successor(snapshot: Snapshot, live_version: int) -> str:
     """It is newer than what is live, and younger than its parent."""
     if not (snapshot.version > live_version):
         return f"version {snapshot.version} is not newer than {live_version}, which is live"
+    return descent(snapshot)
+
+
+def descent(snapshot: Snapshot) -> str:
+    """It is younger than its parent; version 0 is nobody's child."""
     if not (0 <= snapshot.parent < snapshot.version):
         return f"version {snapshot.version} cannot be a child of {snapshot.parent}"
     return ""

@@ -11,6 +11,7 @@ import numpy as np
 from policies.features import RawFeatures
 from policies.gate_checks import Layers, mean_actions
 from policies.gate_window import Stretch
+from runtime.gate_wire import Grant
 from runtime.interfaces import ResidualAnswer
 from runtime.layout import Floats
 from runtime.messages import Limit, Sizes, Stage, TickInputs, TickRecord, new_inputs, new_record
@@ -21,6 +22,7 @@ from runtime.tick import ControlTick
 
 LIMITS = tuple(limit for limit in Limit if limit)
 _RAISED = "TICK_RAISED"
+_EARNED = Grant(Stage.ADAPTIVE, [], noise_share=0.0)
 
 
 class MeanActor:
@@ -50,7 +52,7 @@ class MeanActor:
         return 0
 
     def act(
-        self, record: TickRecord, base_action: Floats, stage: Stage, out: ResidualAnswer
+        self, record: TickRecord, base_action: Floats, grant: Grant, out: ResidualAnswer
     ) -> None:
         """Write the mean action, without noise, into `out`."""
         out.noise[:] = 0.0
@@ -65,6 +67,10 @@ class MeanActor:
     def offer(self, data: bytes) -> str:
         """Stay what it is."""
         return "this one is on trial and takes no other"
+
+    def go_back(self, data: bytes) -> str:
+        """Stay what it is."""
+        return "this one is on trial and goes nowhere"
 
 
 class CandidateReplay:
@@ -98,7 +104,7 @@ class CandidateReplay:
             start = index * layout.size_bytes
             inputs.raw[:] = stretch.raw[start : start + size]
             if asked:
-                actor.act(self._record, inputs.base_action, Stage.ADAPTIVE, answer)
+                actor.act(self._record, inputs.base_action, _EARNED, answer)
             _put(inputs, actor.version, answer)
             try:
                 record = tick.step(inputs)

@@ -13,8 +13,9 @@ import numpy as np
 
 from policies.features import RawFeatures
 from policies.terms import ActionKind
+from runtime.events import Event, EventKind
 from runtime.layout import Floats, Layout
-from runtime.messages import Event, EventKind, Sizes, TickRecord, new_record
+from runtime.messages import Sizes, TickRecord, new_record
 
 Rows = np.ndarray[Any, np.dtype[Any]]
 

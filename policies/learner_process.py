@@ -16,17 +16,16 @@ import msgspec
 
 from policies.learner_line import GateLine
 from policies.lineage import Lineage, write_whole
-from runtime.config import Config, parse, parse_yaml
-from runtime.errors import ConfigError, StartRefused, TrimtabError
+from runtime.errors import StartRefused, TrimtabError
 from runtime.feed import FeedReader
-from runtime.gate_client import gate_rules
 from runtime.realtime import die_with_parent
 from runtime.record_format import RecorderPlace, RecordHeader
 
 try:
     import torch
 
-    from policies.learner.trainer import Setup, Trainer
+    from policies.learner.setup import Setup
+    from policies.learner.trainer import Trainer
 except ImportError as error:
     sys.stderr.write(f"learner: {error}; install the extra `learn`: pip install 'trimtab[learn]'\n")
     sys.exit(StartRefused.exit_code)
@@ -81,9 +80,7 @@ class Learner:
             self._feed.close()
 
     def _learn(self, header: RecordHeader) -> None:
-        setup = Setup.of(header)
-        _check_lag(setup, header)
-        trainer = Trainer(setup)
+        trainer = Trainer(Setup.of(header))
         self._resume(trainer)
         self._gate.begin_to_beat()
         while not self._ended:
@@ -141,18 +138,6 @@ class Learner:
             self._save_failed = True
         else:
             self._save_failed = False
-
-
-def _check_lag(setup: Setup, header: RecordHeader) -> None:
-    """Refuse settings with which robot and learner would wait for each other."""
-    source = "the record's config"
-    config = parse(Config, parse_yaml(header.config, source), source)
-    every, lag = setup.settings.update_every_steps, gate_rules(config).lockstep_lag_steps
-    if header.clock == "lockstep" and not (every < lag):
-        raise ConfigError(
-            f"learner.update_every_steps {every} is not below gate.lockstep_lag_steps {lag}: in "
-            "lockstep robot and learner would wait for each other"
-        )
 
 
 def _arguments(given: Sequence[str]) -> argparse.Namespace:

@@ -4,6 +4,7 @@
 beside it, each under its version and digest, before the verdict that names it.
 """
 
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ SUFFIX = ".snapshot"
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line. `what`: "verdict" (the gate judged a candidate) or "taken" (control answered an
-    offer; `first_use_ns` is when a command first had a part of it, `verdict_ns` when it passed,
+    """One line. `what`: "verdict" (the gate judged a candidate), "rollback" (the gate went back to
+    `version` from `parent`, for these `reasons`) or "taken" (control answered an offer;
+    `first_use_ns` is when a command first had a part of it, `verdict_ns` when it passed,
     both on the monotonic clock). `reasons` is empty where it passed or was accepted. `steps`:
     policy steps that the learner had seen, `updates` its gradient steps. `run`: whose record.
     """
@@ -62,6 +64,7 @@ class Lineage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._passed: dict[int, Entry] | None = None
 
     def add(self, entry: Entry) -> None:
         """Append one line and wait until the disk has it. Raises OSError."""
@@ -83,6 +86,8 @@ class Lineage:
             os.fsync(file)
         finally:
             os.close(file)
+        if self._passed is not None:
+            self._note_passed(entry)
 
     def keep(self, snapshot: Snapshot, data: bytes) -> None:
         """Store a snapshot under its name, whole or not at all. Raises OSError."""
@@ -105,14 +110,41 @@ class Lineage:
         """Return the highest version that was ever judged; 0 without any."""
         return max((entry.version for entry in self.entries()), default=0)
 
+    def digest(self, version: int) -> str:
+        """Return the digest of a version that passed; empty where none did."""
+        if self._passed is None:
+            self._passed = {}
+            for entry in self.entries():
+                self._note_passed(entry)
+        passed = self._passed.get(version)
+        return "" if passed is None else passed.digest
+
+    def kept(self, version: int) -> Kept | None:
+        """Return a version that passed, if it is whole."""
+        if not self.digest(version) or self._passed is None:
+            return None
+        return self._read(self._passed[version])
+
+    def _note_passed(self, entry: Entry) -> None:
+        if entry.what == "verdict" and entry.passed and self._passed is not None:
+            self._passed[entry.version] = entry
+
     def last_good(self) -> Kept | None:
-        """Return the newest snapshot that passed, was not refused by control, and is whole."""
+        """Return the snapshot that is live by these lines: the newest that passed, was not undone
+        or refused by control, and is whole."""
         refused = set()
+        newest: float = math.inf
         for entry in reversed(self.entries()):
             if entry.what == "taken" and entry.reasons:
                 refused.add(entry.version)
+            elif entry.what == "rollback":
+                # a person may have pinned what was undone before; else it stays undone
+                kept = self.kept(entry.version) if newest == math.inf else None
+                if kept is not None and entry.version not in refused:
+                    return kept
+                newest = min(newest, entry.version)
             elif entry.what == "verdict" and entry.passed and entry.version not in refused:
-                kept = self._read(entry)
+                kept = self._read(entry) if entry.version <= newest else None
                 if kept is not None:
                     return kept
         return None

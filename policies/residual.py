@@ -4,6 +4,7 @@ No torch: the network runs in numpy, on buffers that exist before the first dead
 """
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +14,7 @@ from policies.exploration import Exploration, limited
 from policies.features import RawFeatures
 from policies.gate_checks import Layers
 from runtime.errors import SnapshotError
+from runtime.gate_wire import Grant
 from runtime.interfaces import ResidualAnswer
 from runtime.layout import Floats
 from runtime.messages import Mode, Stage, TickRecord
@@ -28,6 +30,7 @@ from runtime.snapshot import (
 )
 
 _ADAPTIVE = int(Mode.ADAPTIVE)
+_ACTING = (Stage.EXPLORE, Stage.ADAPTIVE)
 _ZERO = np.float32(0.0)
 
 
@@ -43,7 +46,7 @@ class ZeroResidual:
         return 0
 
     def act(
-        self, record: TickRecord, base_action: Floats, stage: Stage, out: ResidualAnswer
+        self, record: TickRecord, base_action: Floats, grant: Grant, out: ResidualAnswer
     ) -> None:
         """Write zeros into `out`."""
         _ask_nothing(out)
@@ -52,6 +55,10 @@ class ZeroResidual:
         """Refuse: a config without a residual runs the base alone."""
         self.refused += 1
         return "the config has no block `residual`: the base runs alone"
+
+    def go_back(self, data: bytes) -> str:
+        """Version 0 is live already; anything else is refused, as in `offer`."""
+        return self.offer(data) if data else ""
 
 
 class Network:
@@ -142,7 +149,7 @@ class LearnedResidual:
         return self._exploration.steps
 
     def act(
-        self, record: TickRecord, base_action: Floats, stage: Stage, out: ResidualAnswer
+        self, record: TickRecord, base_action: Floats, grant: Grant, out: ResidualAnswer
     ) -> None:
         """Write the residual's answer for `record` into `out`: at most the contract's bound."""
         with np.errstate(all="ignore"):
@@ -151,22 +158,22 @@ class LearnedResidual:
                 _ask_nothing(out)
                 return
             self._remember(features, base_action)
-            self._answer(record, features, base_action, stage, out)
+            self._answer(record, features, base_action, grant, out)
 
     def offer(self, data: bytes) -> str:
         """Judge an encoded snapshot; it is live when this returns an empty sentence."""
-        try:
-            with np.errstate(all="ignore"):
-                network, reason = self._judge(data)
-        except SnapshotError as error:
-            network, reason = None, str(error)
-        except Exception as error:  # nothing that arrives here may end the loop
-            network, reason = None, f"it cannot be judged: {type(error).__name__}: {error}"
-        if network is None:
-            self.refused += 1
-            return reason
-        self._live = network
-        return ""
+        return self._make_live(data, self._judge)
+
+    def go_back(self, data: bytes) -> str:
+        """Make an earlier snapshot live again, or version 0 (`data` is empty); return why not.
+
+        It passes control's own checks but two: nothing has authority now, so its actions may change
+        by any amount, and it need not be newer. What is offered later must be newer than it again.
+        """
+        if not data:
+            self._live = None
+            return ""
+        return self._make_live(data, self._judge_earlier)
 
     # -- acting -------------------------------------------------------------------------------
 
@@ -182,7 +189,7 @@ class LearnedResidual:
         record: TickRecord,
         features: Floats,
         base: Floats,
-        stage: Stage,
+        grant: Grant,
         out: ResidualAnswer,
     ) -> None:
         live, exploration, mean = self._live, self._exploration, self._mean
@@ -193,8 +200,8 @@ class LearnedResidual:
             np.tanh(live.latent, out=mean)
         out.takes_part = True
         # what cannot reach the robot is neither drawn nor counted
-        if stage is Stage.EXPLORE and record.mode.item() == _ADAPTIVE:
-            exploration.look(record)
+        if grant.stage in _ACTING and record.mode.item() == _ADAPTIVE:
+            exploration.look(record, grant)
             if not exploration.takes_part:
                 _ask_nothing(out)
                 return
@@ -220,8 +227,46 @@ class LearnedResidual:
 
     # -- judging ------------------------------------------------------------------------------
 
+    def _make_live(self, data: bytes, judge: Callable[[bytes], tuple[Network | None, str]]) -> str:
+        try:
+            with np.errstate(all="ignore"):
+                network, reason = judge(data)
+        except SnapshotError as error:
+            network, reason = None, str(error)
+        except Exception as error:  # nothing that arrives here may end the loop
+            network, reason = None, f"it cannot be judged: {type(error).__name__}: {error}"
+        if network is None:
+            self.refused += 1
+            return reason
+        self._live = network
+        return ""
+
     def _judge(self, data: bytes) -> tuple[Network | None, str]:
         """Return the network to run, or why there is none."""
+        snapshot, reason = self._read(data)
+        if snapshot is None:
+            return None, reason
+        reason = gate_checks.successor(snapshot, self.version) or self._foreign(snapshot)
+        network, reason = (None, reason) if reason else self._sound(snapshot)
+        if network is None:
+            return None, reason
+        reason = self._changes_too_much(network)
+        return (None, reason) if reason else (network, "")
+
+    def _judge_earlier(self, data: bytes) -> tuple[Network | None, str]:
+        """Return the network to go back to, or why not."""
+        snapshot, reason = self._read(data)
+        if snapshot is None:
+            return None, reason
+        reason = gate_checks.descent(snapshot)
+        network, reason = (None, reason) if reason else self._sound(snapshot)
+        if network is not None:
+            # its children are ours, also where an earlier run had it
+            self._known.update((0, snapshot.parent, snapshot.version))
+        return network, reason
+
+    def _read(self, data: bytes) -> tuple[Snapshot | None, str]:
+        """Return the snapshot that `data` is, if it is made for this interface."""
         most = self._config.max_snapshot_bytes
         if not (len(data) <= most):
             return None, (
@@ -231,22 +276,17 @@ class LearnedResidual:
         snapshot = decode_snapshot(data)
         size = self._recent_features.shape[1]
         reason = gate_checks.identity(snapshot, self._interface, size, len(self._bound))
-        if reason:
-            return None, reason
-        reason = gate_checks.successor(snapshot, self.version) or self._foreign(snapshot)
-        if reason:
-            return None, reason
+        return (None, reason) if reason else (snapshot, "")
+
+    def _sound(self, snapshot: Snapshot) -> tuple[Network | None, str]:
+        """Return the network to run, if its numbers can be."""
         layers = matrices(snapshot)
         reason = (
             gate_checks.finite(snapshot, layers)
             or gate_checks.norm(layers, self._config.max_weight_norm)
             or gate_checks.parity(snapshot, layers)
         )
-        if reason:
-            return None, reason
-        network = Network(snapshot, layers)
-        reason = self._changes_too_much(network)
-        return (None, reason) if reason else (network, "")
+        return (None, reason) if reason else (Network(snapshot, layers), "")
 
     def _foreign(self, snapshot: Snapshot) -> str:
         """A child has a parent that was offered in this run; the first may come from an earlier."""

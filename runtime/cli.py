@@ -1,6 +1,5 @@
 """The command line: `trimtab`. Every refusal is a sentence on stderr and a non-zero exit code."""
 
-import getpass
 import json
 import subprocess
 import sys
@@ -16,18 +15,20 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from runtime.cli_ask import ask, mark
 from runtime.cli_residual import begin_lineage, lineage_folder, residual_app
 from runtime.cli_trial import PRESSED_ABOVE_N, trial
-from runtime.errors import ConfigError, RecordError, StartRefused, TrimtabError
+from runtime.errors import ConfigError, RecordError, TrimtabError
 from runtime.faults import ROWS, Row
-from runtime.messages import Outcome, Request, SignalKind, SignalSource, TaskSignal
-from runtime.record_format import SEGMENT_SUFFIX, new_place, socket_folder
+from runtime.record_format import SEGMENT_SUFFIX, new_place
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 base_app = typer.Typer(no_args_is_help=True, help="Train and check base policies.")
 app.add_typer(base_app, name="base")
 app.add_typer(residual_app, name="residual")
 app.command()(trial)
+app.command()(ask)
+app.command()(mark)
 console = Console(highlight=False)
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The config file.")]
@@ -74,6 +75,9 @@ def run(
     arm: Annotated[bool, typer.Option("--arm", help="Ask to arm (simulated links only).")] = False,
     learn: Annotated[bool, typer.Option("--learn", help="Let the residual learn.")] = False,
     residual: Annotated[bool, typer.Option("--residual", help="Use what was learnt.")] = False,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Compute what was learnt; it moves nothing.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run the control daemon, recorded, until it is told to stop or its episodes are over."""
@@ -97,11 +101,13 @@ def run(
         options += [] if value is None else [name, str(value)]
     options += ["--simulated-only"] if arm else []
     beside = []
-    if learn or residual:
+    if learn and shadow:
+        raise ConfigError("--shadow moves nothing and --learn must: take one of them")
+    if learn or residual or shadow:
         lineage = begin_lineage(config, place.run) if learn else lineage_folder(config)
         options += ["--gate", "learning" if learn else "deployed"]
         cpu = deployment.config.realtime.cpu if clock == "realtime" else None
-        beside = companions(place, lineage, learn=learn, control_cpu=cpu)
+        beside = companions(place, lineage, learn=learn, control_cpu=cpu, shadow=shadow)
     view = LiveRun(Plan(episodes))
     live = nullcontext() if as_json else Live(view, console=console, transient=True)
     recorder = deployment.config.recorder
@@ -289,66 +295,6 @@ def explain(
         for line in section.lines:
             console.print(f"  {line}", markup=False)
     console.print(f"picture {out}")
-
-
-def _ask(config: Path, message: Any) -> None:
-    from runtime.config import load_config
-    from runtime.operator_port import operator_client
-
-    with operator_client(socket_folder(load_config(config).robot_id)) as client:
-        reply = client.ask(message, timeout_s=2.0)
-    if not reply.accepted:
-        raise StartRefused(reply.text or "refused")
-    where = "" if reply.mode is None else f" mode {reply.mode.name}."
-    console.print(f"accepted.{where} {reply.text}".rstrip())
-
-
-@app.command()
-def ask(
-    what: Annotated[str, typer.Argument(help="arm, disarm, stop or rearm.")],
-    config: ConfigOption = DEFAULT_CONFIG,
-) -> None:
-    """Ask a running daemon for something, as its operator."""
-    from runtime.wire import OperatorRequest
-
-    known = {request.name.lower(): request for request in Request if request}
-    if what not in known:
-        raise ConfigError(f"{what}: allowed are {', '.join(known)}")
-    _ask(config, OperatorRequest(known[what], getpass.getuser()))
-
-
-@app.command()
-def mark(
-    what: Annotated[
-        str, typer.Argument(help="success, failure, abort, unknown, begin, reset, reset-end, note.")
-    ],
-    text: Annotated[str, typer.Argument(help="A remark for the record.")] = "",
-    episode: Annotated[
-        int, typer.Option(min=0, help="The ended episode that an outcome corrects; 0: this one.")
-    ] = 0,
-    config: ConfigOption = DEFAULT_CONFIG,
-) -> None:
-    """State an outcome, a beginning or a remark to a running daemon."""
-    from runtime.wire import OperatorSignal
-
-    kinds = {
-        "begin": SignalKind.EPISODE_BEGIN,
-        "reset": SignalKind.RESET_BEGIN,
-        "reset-end": SignalKind.RESET_END,
-    }
-    outcomes = {
-        outcome.name.lower(): outcome
-        for outcome in Outcome
-        if outcome not in (Outcome.NONE, Outcome.TIMEOUT)
-    }
-    signal = None
-    if what in outcomes:
-        signal = TaskSignal(SignalKind.OUTCOME, SignalSource.MARK, outcomes[what])
-    elif what in kinds:
-        signal = TaskSignal(kinds[what], SignalSource.MARK)
-    elif what != "note":
-        raise ConfigError(f"{what}: allowed are {', '.join([*outcomes, *kinds, 'note'])}")
-    _ask(config, OperatorSignal(getpass.getuser(), signal, text, episode))
 
 
 @app.command("check-config")

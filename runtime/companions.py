@@ -42,9 +42,13 @@ class _Running:
     given_up: bool = False
 
 
-def gate_command(place: RecorderPlace, lineage: Path, *, learner: bool) -> list[str]:
-    """Return the command line of a gate process. `learner`: one is expected."""
-    return [*_words("runtime.gate_process", place, lineage), *["--learner"] * learner]
+def gate_command(
+    place: RecorderPlace, lineage: Path, *, learner: bool, shadow: bool = False
+) -> list[str]:
+    """Return the command line of a gate process. `learner`: one is expected; `shadow`: nothing
+    that was learnt shall move the robot."""
+    words = _words("runtime.gate_process", place, lineage)
+    return [*words, *["--learner"] * learner, *["--shadow"] * shadow]
 
 
 def learner_command(place: RecorderPlace, lineage: Path) -> list[str]:
@@ -53,15 +57,21 @@ def learner_command(place: RecorderPlace, lineage: Path) -> list[str]:
 
 
 def companions(
-    place: RecorderPlace, lineage: Path, *, learn: bool, control_cpu: int | None
+    place: RecorderPlace,
+    lineage: Path,
+    *,
+    learn: bool,
+    control_cpu: int | None,
+    shadow: bool = False,
 ) -> list[Companion]:
     """Return who works beside control: always the gate, and the learner where one shall learn.
+    `shadow`: what was learnt is computed and moves nothing.
 
     `control_cpu`: the core that control is pinned to, which they leave alone if they can: a
     system call of theirs may hold up even the real-time scheduler.
     """
     cpus = cpus_beside(control_cpu)
-    gate = Companion("gate", gate_command(place, lineage, learner=learn), cpus)
+    gate = Companion("gate", gate_command(place, lineage, learner=learn, shadow=shadow), cpus)
     learner = Companion("learner", learner_command(place, lineage), cpus)
     return [gate, learner] if learn else [gate]
 

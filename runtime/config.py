@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 from runtime.errors import ConfigError
 from runtime.faults import tighten
 from runtime.geometry_spec import SHAPES, GeometryConfig, Metres, Vector3
+from runtime.governor_spec import GovernorConfig
 from runtime.residual_spec import GateConfig, ResidualConfig
 from runtime.robot_spec import Finite, Name, Positive, RobotSpec, Share, SmallAngle, StrictModel
 from runtime.units import metres, newtons
@@ -168,8 +169,8 @@ class RecorderConfig(StrictModel):
 class Config(StrictModel):
     """The whole of config.yaml. `link` names the function that opens the robot (LinkFactory).
 
-    Without `residual` the base runs alone; without `gate` no snapshot reaches it; `learner` is
-    checked by policies/learner.
+    Without `residual` the base runs alone; without `gate` no snapshot reaches it, and with it
+    `governor` says how authority is earned; `learner` is checked by policies/learner.
     """
 
     version: Literal[1]
@@ -188,6 +189,7 @@ class Config(StrictModel):
     link: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
     residual: ResidualConfig | None = None
     gate: GateConfig | None = None
+    governor: GovernorConfig | None = None
     learner: dict[str, Any] | None = None
     sim: dict[str, Any] = {}
 
@@ -269,8 +271,13 @@ def _check_validity(control: ControlConfig) -> None:
 
 
 def _check_learning(config: "Config") -> None:
-    """Refuse a gate without a residual to guard, and a learner without a gate."""
-    for block, needs in (("gate", "residual"), ("learner", "gate")):
+    """Refuse a gate without a residual to guard or a governor to hold it, and what needs a gate."""
+    for block, needs in (
+        ("gate", "residual"),
+        ("gate", "governor"),
+        ("governor", "gate"),
+        ("learner", "gate"),
+    ):
         if getattr(config, block) is not None and getattr(config, needs) is None:
             raise ValueError(f"{block}: needs the block `{needs}`; add it, or remove `{block}`")
 

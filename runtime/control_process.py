@@ -14,12 +14,14 @@ from types import FrameType
 from typing import NoReturn
 
 from runtime.errors import StartRefused, TrimtabError
+from runtime.events import Event, EventKind
 from runtime.gate_client import GateConnection, gate_rules, lost_after_s
 from runtime.interfaces import Link
 from runtime.lockfile import RobotLock
 from runtime.loop import ControlLoop, EpisodesDone
-from runtime.messages import Event, EventKind, Phase
+from runtime.messages import Phase
 from runtime.operator_port import OperatorPort
+from runtime.orders import Orders
 from runtime.preflight import require_own_packages
 from runtime.realtime import (
     Pacer,
@@ -28,7 +30,7 @@ from runtime.realtime import (
     enter_realtime,
     quiet_garbage_collector,
 )
-from runtime.record_format import RecorderPlace
+from runtime.record_format import RecorderPlace, RecordHeader
 from runtime.recorder import RecorderClient
 from runtime.tick import ControlTick
 from runtime.wiring import (
@@ -141,21 +143,29 @@ def _end_of(loop: ControlLoop, planned: bool, failure: str) -> int:
     return ENDED_BY_STOP
 
 
-def _connect_gate(
-    options: argparse.Namespace, deployment: Deployment, place: RecorderPlace, actions: int
-) -> GateConnection | None:
-    """Return the line to the gate, or None where the base runs alone. Raises ConfigError."""
-    if options.gate == "none":
-        return None
-    rules = gate_rules(deployment.config)
-    lockstep = options.clock == "lockstep"
+def _connect_people_and_gate(
+    options: argparse.Namespace, deployment: Deployment, place: RecorderPlace, header: RecordHeader
+) -> tuple[OperatorPort, GateConnection | None]:
+    """Return where people speak, and the line to the gate: None where the base runs alone.
+
+    Raises:
+        ConfigError: there shall be a gate, and the config has no rules for one.
+    """
+    learned, lockstep = options.gate != "none", options.clock == "lockstep"
+    orders = Orders(residual=learned)
+    rules = gate_rules(deployment.config) if learned else None
+    port = OperatorPort(place.sockets, header.setpoint, orders)
+    if rules is None:
+        return port, None
     waits = lockstep and options.gate == "learning"
-    return GateConnection(
+    gate = GateConnection(
         place,
-        actions,
+        header.action,
         lost_after_s=lost_after_s(rules, lockstep=lockstep),
         lag_steps=rules.lockstep_lag_steps if waits else None,
+        orders=orders,
     )
+    return port, gate
 
 
 def _save_picture(link: Link, path: Path) -> None:
@@ -194,8 +204,7 @@ def run(options: argparse.Namespace) -> int:
     sink = RecorderClient(
         place, header, lockstep=lockstep, lost_after_s=deployment.config.recorder.lost_after_s
     )
-    port = OperatorPort(place.sockets, header.setpoint)
-    gate = _connect_gate(options, deployment, place, header.action)
+    port, gate = _connect_people_and_gate(options, deployment, place, header)
     try:
         sink.wait_ready(_RECORDER_START_S)
         done = _end_after(options.episodes, options.steps)

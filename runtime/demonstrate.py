@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.config import parse, read_yaml
+from runtime.events import Event
 from runtime.interfaces import RecorderHealth
 from runtime.layout import Floats
-from runtime.messages import Event, Outcome, TickRecord
+from runtime.messages import Outcome, TickRecord
 from runtime.operator_port import ScriptedPort
 from runtime.policy_contract import PolicyInterface, StartEnvelope
 from runtime.tick import ControlTick

@@ -3,6 +3,7 @@ limit acted and how near each of the others was."""
 
 import numpy as np
 
+from runtime.events import EventKind
 from runtime.explain_distance import BarrierModel
 from runtime.explain_facts import Explanation, JointFact, PolicyFact, ToolFact
 from runtime.explain_record import (
@@ -19,7 +20,7 @@ from runtime.explain_record import (
 )
 from runtime.explain_reference import reference_before
 from runtime.faults import Response
-from runtime.messages import EventKind, Limit, Mode, Outcome, Phase, Request, Stage
+from runtime.messages import Limit, Mode, Outcome, Phase, Request, Stage
 from runtime.records import Record
 from runtime.replay import check_layout
 from runtime.rerun import deployment_of

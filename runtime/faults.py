@@ -70,6 +70,15 @@ class Fault(enum.IntEnum):
     SNAPSHOT_REFUSED = 31
     GATE_LOST = 32
     LEARNER_LOST = 33
+    SUCCESS_FELL = 34
+    SUCCESS_BELOW_BASE = 35
+    RESIDUAL_LIMITED = 36
+    RESIDUAL_SATURATED = 37
+    RESIDUAL_PRESSES = 38
+    CRITIC_MISJUDGES = 39
+    UPDATE_GUARD_PASSED = 40
+    WEIGHTS_STALE = 41
+    RESIDUAL_HELD = 42
 
 
 @dataclass(frozen=True)
@@ -153,10 +162,28 @@ ROWS: tuple[Row, ...] = (
         "The residual policy asked for more than the contract's bound lets it."),
     Row(Fault.SNAPSHOT_REFUSED, Response.WARN, 1, Clear.WHEN_CLEAR, 0.0,
         "An offered snapshot of the residual failed a check; the one before stays live."),
-    Row(Fault.GATE_LOST, Response.WARN, 1, Clear.WHEN_CLEAR, 0.0,
-        "The gate's heartbeat is gone: nothing new is promoted."),
-    Row(Fault.LEARNER_LOST, Response.WARN, 1, Clear.WHEN_CLEAR, 0.0,
-        "The learner's heartbeat is gone: the residual stays as it is."),
+    Row(Fault.GATE_LOST, Response.DROP_RESIDUAL, 1, Clear.AFTER_DWELL, 1.0,
+        "The gate's heartbeat is gone: nobody watches over what the residual has earned."),
+    Row(Fault.LEARNER_LOST, Response.DROP_RESIDUAL, 1, Clear.AFTER_DWELL, 1.0,
+        "The learner's heartbeat is gone while the residual explores for it."),
+    Row(Fault.SUCCESS_FELL, Response.DROP_RESIDUAL, 1, Clear.AFTER_DWELL, 1.0,
+        "The residual succeeds less often than it has done before."),
+    Row(Fault.SUCCESS_BELOW_BASE, Response.DROP_RESIDUAL, 1, Clear.AFTER_DWELL, 1.0,
+        "The residual succeeds less often than the base alone."),
+    Row(Fault.RESIDUAL_LIMITED, Response.DROP_RESIDUAL, 1, Clear.AFTER_DWELL, 1.0,
+        "With the residual the envelope has to act far more often than with the base alone."),
+    Row(Fault.RESIDUAL_SATURATED, Response.WARN, 1, Clear.AFTER_DWELL, 1.0,
+        "The residual pushes an action against its bound most of the time: that one is withheld."),
+    Row(Fault.RESIDUAL_PRESSES, Response.DROP_RESIDUAL, 1, Clear.AFTER_DWELL, 1.0,
+        "With the residual the tool presses hard more often than with the base alone."),
+    Row(Fault.CRITIC_MISJUDGES, Response.DROP_RESIDUAL, 1, Clear.AFTER_DWELL, 1.0,
+        "The critic that the residual is trained by surely promises more than is achieved."),
+    Row(Fault.UPDATE_GUARD_PASSED, Response.DROP_RESIDUAL, 1, Clear.AFTER_DWELL, 1.0,
+        "The learner changes its actor faster than the update guard allows."),
+    Row(Fault.WEIGHTS_STALE, Response.DROP_RESIDUAL, 1, Clear.AFTER_DWELL, 1.0,
+        "The residual was to learn, and no new snapshot of it has gone live for too long."),
+    Row(Fault.RESIDUAL_HELD, Response.DROP_RESIDUAL, 1, Clear.AFTER_DWELL, 1.0,
+        "A person took the residual away: the base works alone."),
 )  # fmt: skip
 
 

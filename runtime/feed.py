@@ -19,8 +19,8 @@ import zmq
 
 from runtime.clock import seconds_to_ns
 from runtime.errors import RecordError
+from runtime.events import Event
 from runtime.layout import Layout
-from runtime.messages import Event
 from runtime.record_format import (
     SEGMENT_SUFFIX,
     FrameKind,

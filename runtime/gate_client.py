@@ -15,6 +15,7 @@ import zmq
 from runtime.clock import seconds_to_ns
 from runtime.config import Config
 from runtime.errors import ConfigError, SnapshotError, StartRefused
+from runtime.events import Event, EventKind
 from runtime.gate_wire import (
     MAX_FRAME_BYTES,
     Beat,
@@ -28,10 +29,12 @@ from runtime.gate_wire import (
     to_control,
 )
 from runtime.interfaces import GateHealth, ResidualPolicy
-from runtime.messages import Event, EventKind, Stage, TickRecord
+from runtime.messages import Stage, TickRecord
+from runtime.orders import Orders
 from runtime.record_format import RecorderPlace
 from runtime.residual_spec import GateConfig
 from runtime.snapshot import decode_snapshot
+from runtime.wire import Rollback
 
 _MAX_PER_TICK = 4
 # between two words on the learner's progress in the record: a second at 20 Hz
@@ -66,7 +69,7 @@ class GateConnection:
     `actions`: how many numbers an authority has. `lost_after_s`: without a word for so long the
     gate counts as lost. `lag_steps`: in lockstep with a learner, how many policy steps it may be
     behind; None: nobody waits for it. `wait_s`: how long one wait may last before the run goes on
-    without it.
+    without it. `orders`: what people say of the residual; a drop or a shadow needs no gate.
     """
 
     def __init__(
@@ -77,21 +80,29 @@ class GateConnection:
         lost_after_s: float,
         lag_steps: int | None = None,
         wait_s: float = 120.0,
+        orders: Orders | None = None,
     ) -> None:
-        self._grant = Grant(Stage.OBSERVE, [0.0] * actions)
+        self._orders = orders or Orders(residual=True)
+        self._resumed = 0
+        self._nothing = [0.0] * actions
+        self._grant = self._shadowed = self._shadow = Grant(Stage.OBSERVE, self._nothing)
+        self._grants: list[Grant] = []
+        self._learner_lost = False
+        self._grant_recorded: tuple[Stage, int, float] | None = None
         self._lost_after_ns = seconds_to_ns(lost_after_s)
         self._lag_steps = lag_steps
         self._wait_ns = seconds_to_ns(wait_s)
         self._heard_ns = self._beat_ns = time.monotonic_ns()
         self._granted = False
         self._progress = self._progress_recorded = 0
-        self._steps = 0
-        self._version = 0
+        self._steps = self._version = 0
+        self._now_ns = 0
+        self._fresh_ns: int | None = None
         self._waiting = True
         self._offers: deque[Offer] = deque()
         self._news: list[tuple[EventKind, str, bytes]] = []
         self._said = ""
-        self._first_use_of = 0
+        self._first_use_of = self._rolled = 0
         self._misunderstood = 0
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
@@ -105,12 +116,34 @@ class GateConnection:
     @property
     def grant(self) -> Grant:
         """Stage and authority granted now; nothing before the gate was heard."""
-        return self._grant
+        if self._resumed != self._orders.resumed:
+            self._resumed = self._orders.resumed
+            # what was granted before the order is not what was earned after it
+            self._grant = msgspec.structs.replace(
+                self._grant, stage=Stage.OBSERVE, authority=self._nothing
+            )
+        return self._as_shadow(self._grant) if self._orders.shadow else self._grant
+
+    def _as_shadow(self, grant: Grant) -> Grant:
+        """Return the grant that moves nothing; the same one as long as `grant` is."""
+        if grant is not self._shadowed:
+            self._shadowed = grant
+            self._shadow = msgspec.structs.replace(
+                grant, stage=Stage.SHADOW, authority=self._nothing
+            )
+        return self._shadow
 
     def health(self) -> GateHealth:
-        """Return whether gate and learner still beat (cheap)."""
+        """Return how gate, learner and weights fare, and whether people hold the residual back;
+        cheap. The age of the weights is that of the last tick that `after` saw."""
         lost = time.monotonic_ns() - self._heard_ns > self._lost_after_ns
-        return GateHealth(gate_lost=lost, learner_lost=self._grant.learner_lost)
+        fresh_ns = self._now_ns if self._fresh_ns is None else self._fresh_ns
+        return GateHealth(
+            gate_lost=lost,
+            learner_lost=self._learner_lost,
+            weights_age_ns=self._now_ns - fresh_ns if self._grant.learning else 0,
+            held=self._orders.dropped,
+        )
 
     def wait_ready(self, timeout_s: float) -> None:
         """Wait until the gate grants something and no learner is missed.
@@ -119,7 +152,7 @@ class GateConnection:
             StartRefused: they were not ready within `timeout_s`.
         """
         deadline_ns = time.monotonic_ns() + seconds_to_ns(timeout_s)
-        while not self._granted or self._grant.learner_lost:
+        while not self._granted or self._learner_lost:
             if time.monotonic_ns() > deadline_ns:
                 who = "learner is" if self._granted else "gate is"
                 raise StartRefused(
@@ -129,10 +162,14 @@ class GateConnection:
             self._beat()
             self._socket.poll(_WAIT_SLICE_MS)
             self._receive(_MAX_PER_TICK)
+        self._grant_what_is_due()
 
     def after(self, record: TickRecord, residual: ResidualPolicy) -> Sequence[Event]:
         """Take what arrived, hand due offers to `residual`, answer; return what to record."""
         self._version = residual.version
+        self._now_ns = record.now_ns.item()
+        if self._fresh_ns is None:
+            self._fresh_ns = self._now_ns
         self._receive(_MAX_PER_TICK)
         self._beat()
         steps = record.base_sequence.item()
@@ -140,16 +177,17 @@ class GateConnection:
             self._steps = steps
             if self._lag_steps is not None:
                 self._wait_for_learner(steps - self._lag_steps)
-        while self._offers and self._is_due(self._offers[0]):
+        self._grant_what_is_due()
+        while self._offers and self._may_go_live(self._offers[0], record):
             self._hand_over(self._offers.popleft(), residual)
         if self._first_use_of and record.residual_version.item() == self._first_use_of:
-            self._send(Taken(self._first_use_of, first_use_ns=record.now_ns.item()))
+            self._send(Taken(self._first_use_of, first_use_ns=self._now_ns))
             self._first_use_of = 0
         if not self._news:
             return ()
         news, self._news = self._news, []
-        tick, now_ns = record.tick.item(), record.now_ns.item()
-        return [Event(tick, now_ns, kind, text, data) for kind, text, data in news]
+        tick = record.tick.item()
+        return [Event(tick, self._now_ns, kind, text, data) for kind, text, data in news]
 
     def stop_waiting(self) -> None:
         """Go on without the learner until it makes progress. Safe in signal handlers."""
@@ -189,10 +227,33 @@ class GateConnection:
         if len(grant.authority) != len(self._grant.authority):
             self._say(f"a grant of {len(grant.authority)} numbers is ignored")
             return
-        if grant.learner_lost and not self._grant.learner_lost:
+        if grant.learner_lost and not self._learner_lost:
             self._waiting = False
-        self._grant = grant
+        self._learner_lost = grant.learner_lost
         self._granted = True
+        if not self._grants or self._grants[-1] != grant:
+            self._grants.append(grant)
+
+    def _grant_what_is_due(self) -> None:
+        """Let the newest grant hold whose step has come; it stands for all before it."""
+        for place in reversed(range(len(self._grants))):
+            if self._is_due(self._grants[place].at_step):
+                grant = self._grants[place]
+                del self._grants[: place + 1]
+                self._grant_now(grant)
+                return
+
+    def _grant_now(self, grant: Grant) -> None:
+        before = self._grant
+        if grant == before and self._grant_recorded:
+            return
+        self._grant = grant
+        if grant.learning and not before.learning:
+            self._fresh_ns = None
+        told = (grant.stage, grant.trial, grant.share)
+        if told != self._grant_recorded:
+            self._grant_recorded = told
+            self._news.append((EventKind.GRANT, msgspec.json.encode(grant).decode(), b""))
 
     def _take_progress(self, progress: Progress) -> None:
         self._progress = max(self._progress, progress.steps)
@@ -220,23 +281,35 @@ class GateConnection:
                 self._waiting = False
                 self._say(f"not waited for: the learner's progress to step {steps}")
 
-    def _is_due(self, offer: Offer) -> bool:
-        return self._lag_steps is None or offer.at_step <= self._steps
+    def _is_due(self, at_step: int) -> bool:
+        return self._lag_steps is None or at_step <= self._steps
+
+    def _may_go_live(self, offer: Offer, record: TickRecord) -> bool:
+        """Offers keep their order; the way back waits until the residual moves nothing."""
+        return self._is_due(offer.at_step) and not (offer.back and record.authority.any())
 
     def _hand_over(self, offer: Offer, residual: ResidualPolicy) -> None:
         """Let the residual judge it, tell the gate, and note it for the record."""
-        try:
-            snapshot = decode_snapshot(offer.snapshot)
-            version, reason = snapshot.version, residual.offer(offer.snapshot)
-        except SnapshotError as error:
-            version, reason = 0, str(error)
+        undone = residual.version
+        version, about, reason = _described(offer)
+        again = offer.back and version == undone
+        if not reason and not again:
+            hand = residual.go_back if offer.back else residual.offer
+            reason = hand(offer.snapshot)
         self._send(Taken(version, reason))
         if reason:
             self._say(f"version {version} is refused by control: {reason}")
             return
+        if offer.back:
+            self._rolled = offer.trial
+            rollback = Rollback(version, undone, offer.trial, offer.why)
+            self._news.append((EventKind.ROLLBACK, msgspec.json.encode(rollback).decode(), b""))
+        if again:
+            # asked for twice, and live already: only its trial is news, to gate and learner
+            return
         self._first_use_of = version
-        text = f"version {version}, child of {snapshot.parent}, {snapshot.digest[:12]}, is live"
-        self._news.append((EventKind.SNAPSHOT, text, offer.snapshot))
+        self._fresh_ns = self._now_ns
+        self._news.append((EventKind.SNAPSHOT, f"{about}, is live", offer.snapshot))
 
     def _say(self, text: str) -> None:
         self._news.append((EventKind.VERDICT, text, b""))
@@ -245,7 +318,9 @@ class GateConnection:
         now_ns = time.monotonic_ns()
         if now_ns - self._beat_ns >= seconds_to_ns(_BEAT_S):
             self._beat_ns = now_ns
-            self._send(Beat(self._steps, self._version))
+            trial = self._grants[-1].trial if self._grants else self._grant.trial
+            beat = Beat(self._steps, self._version, trial, self._rolled, self._orders.pinned)
+            self._send(beat)
 
     def _send(self, message: Taken | Beat) -> None:
         try:
@@ -253,3 +328,15 @@ class GateConnection:
         except zmq.Again:
             # nobody listens: the gate is lost, and that is said elsewhere
             return
+
+
+def _described(offer: Offer) -> tuple[int, str, str]:
+    """Return an offer's version, what it is in words, and why it cannot be read, if so."""
+    if offer.back and not offer.snapshot:
+        return 0, "version 0, which asks for nothing", ""
+    try:
+        snapshot = decode_snapshot(offer.snapshot)
+    except SnapshotError as error:
+        return 0, "", str(error)
+    version, parent = snapshot.version, snapshot.parent
+    return version, f"version {version}, child of {parent}, {snapshot.digest[:12]}", ""

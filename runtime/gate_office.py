@@ -5,7 +5,6 @@ on the candidates before it, so that in lockstep control knows every offer that 
 """
 
 import hashlib
-import sys
 import time
 from collections import OrderedDict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,16 +15,18 @@ import zmq
 
 from policies.gate import Gate, Judged
 from policies.gate_window import RecentPast
-from policies.lineage import Entry, Kept, Lineage, now_utc
+from policies.governor import Return
+from policies.lineage import Kept, Lineage
 from runtime.clock import seconds_to_ns
 from runtime.feed import FeedReader
+from runtime.gate_books import Books
 from runtime.gate_line import Line
+from runtime.gate_trust import Trust
 from runtime.gate_wire import (
     Beat,
     Candidate,
     FromControl,
     FromLearner,
-    Grant,
     Offer,
     Progress,
     Taken,
@@ -33,7 +34,6 @@ from runtime.gate_wire import (
     from_control,
     from_learner,
 )
-from runtime.messages import Stage
 from runtime.record_format import RecorderPlace
 from runtime.snapshot import Snapshot
 
@@ -81,12 +81,17 @@ class GateOffice:
         past: RecentPast,
         gate: Gate,
         lineage: Lineage,
+        trust: Trust,
     ) -> None:
         self._settings = settings
+        self._trust = trust
+        # in lockstep the governor hears no more than the learner has taken in
+        self._paced = settings.learner and settings.lag_steps is not None
         self._feed = feed
         self._past = past
         self._gate = gate
         self._lineage = lineage
+        self._books = Books(settings.run, lineage)
         self._context = zmq.Context()
         self._control: Line[FromControl] = Line(self._context, place.gate_endpoint, from_control)
         self._learner: Line[FromLearner] = Line(
@@ -106,6 +111,8 @@ class GateOffice:
         self._crowded = 0
         self._said: dict[str, int] = {}
         self._beat_s = 0.0
+        # a control that worked before knows what this gate must go on from; see Trust.meet
+        self._met = False
         self._ended = False
 
     def end(self) -> None:
@@ -121,8 +128,10 @@ class GateOffice:
             while not self._ended:
                 poller.poll(_POLL_BUSY_MS if self._busy else _POLL_MS)
                 self._listen()
-                self._work(worker)
-                self._do_what_is_due()
+                if self._met:
+                    self._let_out()
+                    self._work(worker)
+                    self._do_what_is_due()
         self._control.close()
         self._learner.close()
         self._context.term()
@@ -136,6 +145,9 @@ class GateOffice:
     def _listen(self) -> None:
         for batch in self._feed.read(0.0):
             self._past.take(batch.raw, batch.rows, batch.events)
+            self._trust.take(batch.rows, batch.events)
+        if self._met and (not self._paced or self._learner_lost):
+            self._trust.advance(None)
         for message in self._control.received(_MOST_AT_ONCE):
             if isinstance(message, Beat):
                 self._hear_control(message)
@@ -149,16 +161,25 @@ class GateOffice:
     def _enqueue(self, message: Candidate | Progress) -> None:
         """Queue what the learner said; one that floods us only hurts itself."""
         last = self._queue[-1] if self._queue else None
-        if isinstance(message, Progress) and isinstance(last, Progress) and not last.text:
+        if last is not None and self._stands_for(last, message):
             self._queue[-1] = message
         elif len(self._queue) < _WAITING_MAX:
             self._queue.append(message)
         else:
             self._crowded += 1
 
+    def _stands_for(self, last: Candidate | Progress, message: Candidate | Progress) -> bool:
+        """Whether the later says all that the earlier did; in lockstep each step counts."""
+        if not (isinstance(last, Progress) and isinstance(message, Progress)):
+            return False
+        return not last.text and (not self._paced or last.steps == message.steps)
+
     def _hear_control(self, beat: Beat) -> None:
         """Offer again what a control that we did not know of lacks."""
         self._control_version = beat.version
+        if not self._met:
+            self._met = True
+            self._trust.meet(beat)
         kept = self._kept
         if kept is None or kept.snapshot.version in self._offered:
             return
@@ -172,17 +193,7 @@ class GateOffice:
         elif self._control_version < taken.version:
             self._take_back(taken.version)
         if taken.reason or taken.first_use_ns:
-            self._write(
-                Entry(
-                    "taken",
-                    now_utc(),
-                    self._settings.run,
-                    taken.version,
-                    reasons=[taken.reason] if taken.reason else [],
-                    verdict_ns=verdict_ns,
-                    first_use_ns=taken.first_use_ns,
-                )
-            )
+            self._books.taken(taken, verdict_ns)
 
     def _take_back(self, version: int) -> None:
         """Control refused what passed here: compare with the one before again."""
@@ -191,6 +202,7 @@ class GateOffice:
             before = self._before.get(version)
             self._gate.promote(before)
             self._kept = None
+            self._trust.promoted(before.version if before else 0, self._past.steps)
 
     # -- judging ------------------------------------------------------------------------------
 
@@ -203,11 +215,49 @@ class GateOffice:
         while self._queue and self._task is None:
             head = self._queue[0]
             if isinstance(head, Progress):
-                self._progress = head
-                self._control.send(head)
+                if not self._pass_on(head):
+                    return
             elif not self._begin(head, worker):
                 return
             self._queue.popleft()
+
+    def _pass_on(self, progress: Progress) -> bool:
+        """Let control know, once all that follows from it was said; False while the stream has not
+        come as far in lockstep."""
+        if self._paced:
+            if not self._seen(progress.steps):
+                return False
+            self._trust.advance(progress.steps)
+        self._progress = progress
+        self._trust.progress(progress)
+        self._let_out()
+        self._control.send(progress)
+        return True
+
+    def _let_out(self) -> None:
+        """Send what the governor has decided."""
+        for grant in self._trust.grants():
+            self._control.send(grant)
+        asked = self._trust.due_return()
+        if asked is not None:
+            self._go_back(asked)
+        while self._trust.said:
+            text = self._trust.said.popleft()
+            self._control.send(msgspec.structs.replace(self._progress, text=text))
+
+    def _go_back(self, asked: Return) -> None:
+        """Let an earlier version be live again; what cannot be found is version 0."""
+        governor = self._trust.governor
+        self._kept = kept = self._lineage.kept(asked.version)
+        self._gate.promote(kept.snapshot if kept else None)
+        if kept is None and asked.version:
+            self._trust.not_found(asked)
+        version, undone = asked.version if kept else 0, governor.live
+        self._books.rollback(version, undone, asked.why)
+        at_step = self._trust.grant(learner_lost=self._learner_lost).at_step
+        data, now_ns = kept.data if kept else b"", time.monotonic_ns()
+        if self._control.send(Offer(data, now_ns, at_step, True, governor.trial, asked.why)):
+            self._offered[version] = now_ns
 
     def _begin(self, candidate: Candidate, worker: ThreadPoolExecutor) -> bool:
         """Start to judge; False while the stream has not come as far as the candidate."""
@@ -218,10 +268,14 @@ class GateOffice:
             return True
         if not self._seen(candidate.steps):
             return False
+        if self._paced:
+            self._trust.advance(candidate.steps)
+            self._let_out()
         lockstep = self._settings.lag_steps is not None
         steps = candidate.steps if lockstep else self._past.steps
         evidence = self._gate.evidence(self._past, steps)
-        future = worker.submit(self._gate.judge, candidate.snapshot, evidence)
+        objection = self._trust.objection(candidate.trial)
+        future = worker.submit(self._gate.judge, candidate.snapshot, evidence, objection)
         self._task = _Task(candidate, key, future)
         return True
 
@@ -235,6 +289,14 @@ class GateOffice:
         self._waited_since_s = None
         return True
 
+    def _still_so(self, judged: Judged, trial: int) -> Judged:
+        """Return a judgement, after all that was heard while it was made."""
+        objection = self._trust.objection(trial)
+        if not (judged.verdict.passed and objection):
+            return judged
+        verdict = msgspec.structs.replace(judged.verdict, passed=False, reasons=[objection])
+        return Judged(verdict, judged.snapshot)
+
     def _conclude(self, task: _Task) -> None:
         """Say what became of a candidate: to the learner, to the record, to the lineage."""
         error = task.future.exception()
@@ -242,10 +304,10 @@ class GateOffice:
             reason = f"gate: it could not be judged: {error!r}"
             judged = Judged(Verdict(0, 0, "", passed=False, reasons=[reason], steps=0), None)
         else:
-            judged = task.future.result()
+            judged = self._still_so(task.future.result(), task.candidate.trial)
         verdict, snapshot = judged.verdict, judged.snapshot
         verdict_ns = time.monotonic_ns()
-        refused = self._book(judged, task.candidate.snapshot, verdict_ns)
+        refused = self._books.verdict(judged, task.candidate.snapshot, verdict_ns)
         if refused:
             verdict = msgspec.structs.replace(
                 verdict, passed=False, reasons=[*verdict.reasons, refused]
@@ -261,34 +323,8 @@ class GateOffice:
             self._kept = Kept(snapshot, task.candidate.snapshot)
             lag = self._settings.lag_steps
             self._offer(self._kept, verdict_ns, 0 if lag is None else task.candidate.steps + lag)
-
-    def _book(self, judged: Judged, data: bytes, verdict_ns: int) -> str:
-        """Write snapshot and verdict into the lineage; return why a promotion is impossible."""
-        verdict, snapshot = judged.verdict, judged.snapshot
-        try:
-            if verdict.passed and snapshot is not None:
-                self._lineage.keep(snapshot, data)
-            self._lineage.add(
-                Entry(
-                    "verdict",
-                    now_utc(),
-                    self._settings.run,
-                    verdict.version,
-                    parent=verdict.parent,
-                    digest=verdict.digest,
-                    passed=verdict.passed,
-                    reasons=verdict.reasons,
-                    steps=verdict.steps,
-                    updates=snapshot.updates if snapshot else 0,
-                    verdict_ns=verdict_ns,
-                )
-            )
-        except OSError as error:
-            return (
-                f"lineage: {self._lineage.folder} cannot be written ({error.strerror}): what "
-                "could not be undone is not promoted; free space there"
-            )
-        return ""
+            self._trust.promoted(snapshot.version, task.candidate.steps)
+            self._let_out()
 
     def _offer(self, kept: Kept, verdict_ns: int, at_step: int) -> None:
         if self._control.send(Offer(kept.data, verdict_ns, at_step)):
@@ -301,7 +337,8 @@ class GateOffice:
         if now_s - self._beat_s < _BEAT_S:
             return
         self._beat_s = now_s
-        self._control.send(self._grant())
+        self._control.send(self._trust.grant(learner_lost=self._learner_lost))
+        self._trust.keep()
         self._learner.send(Beat())
         self._learner.count_cuts()
         self._tell("messages that cannot be understood", self._learner.odd, self._learner.last_odd)
@@ -309,17 +346,11 @@ class GateOffice:
         most = f"it ended, or sent far more than {self._settings.message_bytes_max} bytes at once"
         self._tell("lost connections", self._learner.cut, most)
 
-    def _grant(self) -> Grant:
-        """Explore while a learner learns from it; else act by what was promoted, if anything."""
+    @property
+    def _learner_lost(self) -> bool:
         settings = self._settings
         silent_ns = time.monotonic_ns() - self._learner_heard_ns
-        lost = settings.learner and silent_ns > seconds_to_ns(settings.lost_after_s)
-        everything, nothing = [1.0] * settings.actions, [0.0] * settings.actions
-        if settings.learner and not lost:
-            return Grant(Stage.EXPLORE, everything)
-        if self._control_version > 0:
-            return Grant(Stage.ADAPTIVE, everything, lost)
-        return Grant(Stage.OBSERVE, nothing, lost)
+        return settings.learner and silent_ns > seconds_to_ns(settings.lost_after_s)
 
     def _tell(self, what: str, count: int, example: str) -> None:
         """Put a count into the record when its number of digits changes, not for every message."""
@@ -328,9 +359,3 @@ class GateOffice:
             why = f" (the last one: {example})" if example else ""
             text = f"of the learner: {count} {what}{why}"
             self._control.send(msgspec.structs.replace(self._progress, text=text))
-
-    def _write(self, entry: Entry) -> None:
-        try:
-            self._lineage.add(entry)
-        except OSError as error:
-            sys.stderr.write(f"gate: the lineage cannot be written: {error.strerror}\n")

@@ -5,28 +5,34 @@ which beats and answers at all times; a candidate is judged in a second one.
 """
 
 import argparse
+import hashlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from policies.experience import Experience
 from policies.gate import Gate, GateSettings
 from policies.gate_replay import CandidateReplay, MeanActor
 from policies.gate_window import RecentPast
+from policies.governor import Governor, Terms
+from policies.governor_record import Earned
 from policies.lineage import Lineage
+from runtime.config import resolve
 from runtime.errors import ConfigError, TrimtabError
 from runtime.faults import tighten
 from runtime.feed import FeedReader
 from runtime.gate_client import gate_rules, lost_after_s
 from runtime.gate_office import GateOffice, OfficeSettings
 from runtime.gate_simulation import SimulationCheck
+from runtime.gate_trust import Home, Trust, earned_before
 from runtime.interfaces import BasePolicy
 from runtime.messages import new_record
 from runtime.realtime import die_with_parent
 from runtime.record_format import RecorderPlace, RecordHeader
 from runtime.rerun import unpacked
-from runtime.snapshot import Snapshot
+from runtime.snapshot import Snapshot, interface_hash
 from runtime.wiring import Deployment, build_tick, load_base, sizes_for
 
 _HEADER_WAIT_S = 0.2
@@ -44,6 +50,7 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--lineage", required=True, type=Path)
     parser.add_argument("--parent", required=True, type=int)
     parser.add_argument("--learner", action="store_true")
+    parser.add_argument("--shadow", action="store_true")
     return parser.parse_args(given)
 
 
@@ -95,7 +102,23 @@ class GateProcess:
                 lag_steps=rules.lockstep_lag_steps if header.clock == "lockstep" else None,
             )
             lineage = Lineage(self._options.lineage)
-            self._office = GateOffice(settings, self._place, feed, past, gate, lineage)
+            kept = lineage.last_good()
+            home = home_of(deployment, base, header, lineage)
+            options = self._options
+            governor = compose_governor(
+                deployment,
+                base,
+                earned_before(home, kept),
+                learner=options.learner,
+                shadow_only=options.shadow,
+            )
+            if kept is not None:
+                governor.hear_live(kept.snapshot.version)
+            experience = Experience(
+                sizes_for(deployment, base.contract), base.contract.action, residual.terms
+            )
+            trust = Trust(governor, experience, home, settings.lag_steps, lineage.digest)
+            self._office = GateOffice(settings, self._place, feed, past, gate, lineage, trust)
             if self._ended:
                 self._office.end()
             self._office.run()
@@ -112,6 +135,40 @@ def compose_past(deployment: Deployment, base: BasePolicy) -> RecentPast:
         keep_ticks=round((gate_rules(config).replay_s + _KEEP_S) * config.control.servo_hz),
         keep_steps=residual.recent_steps + _KEEP_STEPS,
     )
+
+
+def home_of(
+    deployment: Deployment, base: BasePolicy, header: RecordHeader, lineage: Lineage
+) -> Home:
+    """Return whose evidence this run's is. The field's name is all that is known of it here."""
+    residual = deployment.config.residual
+    assert residual is not None
+    place = f"{deployment.config.robot_id}/{header.link.get('field', '')}"
+    weights = resolve(deployment.config.base.file, deployment.config_file).read_bytes()
+    interface = f"{interface_hash(base.contract, residual)}/{hashlib.sha256(weights).hexdigest()}"
+    return Home(place, interface, lineage.folder)
+
+
+def compose_governor(
+    deployment: Deployment,
+    base: BasePolicy,
+    earned: Earned | None,
+    *,
+    learner: bool,
+    shadow_only: bool,
+) -> Governor:
+    """Return the governor of a deployment that `compose_past` accepted."""
+    config = deployment.config
+    # a gate needs both, or the config is refused
+    assert config.governor is not None
+    assert config.residual is not None
+    terms = Terms(
+        actions=len(base.contract.action.names),
+        pressed_n=config.residual.watch.pressed_n,
+        learner=learner,
+        shadow_only=shadow_only,
+    )
+    return Governor(config.governor, terms, earned)
 
 
 def compose_gate(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from runtime.errors import StartRefused
+from runtime.events import Event
 from runtime.fault_tracker import names
 from runtime.faults import Response, Row
 from runtime.gate_wire import Grant
@@ -17,7 +18,7 @@ from runtime.interfaces import (
     RecorderHealth,
     ResidualPolicy,
 )
-from runtime.messages import Event, Outcome, Stage, TickRecord
+from runtime.messages import Outcome, Stage, TickRecord
 from runtime.operator_port import ScriptedPort
 from runtime.tick import ControlTick
 from runtime.wiring import Deployment, Surroundings, build_loop, open_link
@@ -118,7 +119,7 @@ class SimulationCheck:
         if self._base_alone is None:
             nothing = Grant(Stage.OBSERVE, [0.0] * actions)
             self._base_alone = self._run(zero, nothing)
-        found = self._run(residual, Grant(Stage.ADAPTIVE, [1.0] * actions))
+        found = self._run(residual, Grant(Stage.ADAPTIVE, [1.0] * actions, noise_share=0.0))
         return worse(found, self._base_alone)
 
     def _run(self, residual: ResidualPolicy, grant: Grant) -> Found:

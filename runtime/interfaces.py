@@ -7,17 +7,10 @@ from typing import Protocol
 
 from runtime.clock import Clock
 from runtime.config import Config
+from runtime.events import Event
 from runtime.gate_wire import Grant
 from runtime.layout import Floats
-from runtime.messages import (
-    Command,
-    Event,
-    GroupSize,
-    Stage,
-    TaskSignal,
-    TickInputs,
-    TickRecord,
-)
+from runtime.messages import Command, GroupSize, TaskSignal, TickInputs, TickRecord
 from runtime.policy_contract import PolicyInterface
 from runtime.robot_spec import RobotSpec
 
@@ -153,9 +146,10 @@ class ResidualPolicy(Protocol):
         ...
 
     def act(
-        self, record: TickRecord, base_action: Floats, stage: Stage, out: ResidualAnswer
+        self, record: TickRecord, base_action: Floats, grant: Grant, out: ResidualAnswer
     ) -> None:
-        """Write the residual's answer for `record` into `out`."""
+        """Write the residual's answer for `record` into `out`. `grant`: its stage, and in what
+        share of the episodes the residual takes part and is disturbed."""
         ...
 
     def offer(self, data: bytes) -> str:
@@ -163,13 +157,21 @@ class ResidualPolicy(Protocol):
         it is live now. `data` is one that the gate passed; the cheap checks are made again."""
         ...
 
+    def go_back(self, data: bytes) -> str:
+        """Return to an earlier snapshot between two ticks, or to version 0 (`data` is empty);
+        return why not, empty if it is live now."""
+        ...
+
 
 @dataclass(frozen=True)
 class GateHealth:
-    """What control knows of gate and learner."""
+    """What control knows of gate and learner. `weights_age_ns`: since the last snapshot went live,
+    link's clock, while new ones are expected; else 0. `held`: a person took the residual away."""
 
     gate_lost: bool = False
     learner_lost: bool = False
+    weights_age_ns: int = 0
+    held: bool = False
 
 
 class GateClient(Protocol):

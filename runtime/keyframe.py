@@ -14,6 +14,7 @@ from runtime.measured_arm import MeasuredArm
 from runtime.messages import Mode
 from runtime.monitors import Monitors, MonitorState
 from runtime.motion import Motion, MotionState
+from runtime.residual_watch import ResidualWatch, WatchState
 from runtime.scripted import ScriptState
 from runtime.setpoints import SetpointState
 from runtime.trajectory import PlanState
@@ -48,6 +49,7 @@ class Saved(msgspec.Struct):
     envelope: EnvelopeState
     force: ForceState | None
     authority: AuthorityState
+    watch: WatchState
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Memory:
     episodes: EpisodeManager
     motion: Motion
     authority: Authority
+    watch: ResidualWatch
     arm: MeasuredArm
 
     def save(self, tick: TickState) -> bytes:
@@ -78,6 +81,7 @@ class Memory:
                 envelope=parts.envelope.save(),
                 force=self.arm.save(),
                 authority=self.authority.state,
+                watch=self.watch.save(),
             )
         )
 
@@ -96,4 +100,5 @@ class Memory:
         parts.envelope.restore(saved.envelope)
         self.arm.restore(saved.force)
         self.authority.state = saved.authority
+        self.watch.restore(saved.watch)
         return saved.tick

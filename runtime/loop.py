@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from runtime.events import Event, EventKind
 from runtime.faults import Response
 from runtime.gate_wire import Grant
 from runtime.interfaces import (
@@ -23,8 +24,6 @@ from runtime.interfaces import (
 from runtime.messages import (
     SIGNAL_SLOTS,
     STAGES,
-    Event,
-    EventKind,
     Mode,
     Outcome,
     Phase,
@@ -190,14 +189,24 @@ class ControlLoop:
         inputs, health = self._inputs, gate.health()
         inputs.gate_lost[0] = health.gate_lost
         inputs.learner_lost[0] = health.learner_lost
+        inputs.weights_age_ns[0] = health.weights_age_ns
+        inputs.residual_held[0] = health.held
         inputs.snapshots_refused[0] = self._parts.residual.refused
         if gate.grant is not self._grant:
             self._take(gate.grant)
 
     def _take(self, grant: Grant) -> None:
         self._grant = grant
-        self._inputs.residual_stage[0] = grant.stage
-        self._inputs.authority_granted[:] = grant.authority
+        inputs, said = self._inputs, grant.references
+        inputs.residual_stage[0] = grant.stage
+        inputs.authority_granted[:] = grant.authority
+        inputs.residual_trial[0] = grant.trial
+        inputs.own_reference[:] = said.own
+        inputs.base_reference[:] = said.base
+        inputs.base_limited_share[0] = said.base_limited
+        inputs.base_pressed_share[0] = said.base_pressed
+        inputs.critic_gap[0] = said.critic_gap
+        inputs.update_ratio[0] = said.update_ratio
 
     def _next_signals(self) -> list[TaskSignal]:
         """Return as many signals as a tick takes; the others wait for the next."""
@@ -288,7 +297,7 @@ class ControlLoop:
         inputs, answer, residual = self._inputs, self._answer, self._parts.residual
         inputs.residual_failed[0] = False
         try:
-            residual.act(record, self._base_out, self._grant.stage, answer)
+            residual.act(record, self._base_out, self._grant, answer)
         except Exception:
             answer.action[:], answer.noise[:], answer.takes_part = 0.0, 0.0, False
             inputs.residual_failed[0] = True
@@ -318,9 +327,7 @@ class ControlLoop:
 
     def _event(self, kind: EventKind, text: str = "", data: bytes = b"") -> None:
         inputs = self._inputs
-        self._parts.sink.event(
-            Event(int(inputs.tick[0]), int(inputs.now_ns[0]), kind, text, data)
-        )
+        self._parts.sink.event(Event(int(inputs.tick[0]), int(inputs.now_ns[0]), kind, text, data))
 
     # -- the end ------------------------------------------------------------------------------
 

@@ -235,6 +235,28 @@ class TickInputs(Block):
     snapshots_refused: Annotated[Ints, Spec(Kind.INT, "1", "Offered snapshots refused so far.")]
     gate_lost: Annotated[Flags, Spec(Kind.FLAG, "", "The gate does not beat.")]
     learner_lost: Annotated[Flags, Spec(Kind.FLAG, "", "The learner does not beat.")]
+    # what the residual is judged against (gate_wire.References), and what people say of it
+    residual_trial: Annotated[Ints, Spec(Kind.INT, "1", "Evidence counts from where it rose.")]
+    own_reference: Annotated[
+        Ints, Spec(Kind.INT, "1", "Successes, episodes of the promoted snapshots.", 2)
+    ]
+    base_reference: Annotated[Ints, Spec(Kind.INT, "1", "Successes, episodes of the base.", 2)]
+    base_limited_share: Annotated[
+        Floats, Spec(Kind.FLOAT, "1", "Share of the base's steps in which the envelope acted.")
+    ]
+    base_pressed_share: Annotated[
+        Floats, Spec(Kind.FLOAT, "1", "Share of the base's steps that pressed.")
+    ]
+    critic_gap: Annotated[
+        Floats, Spec(Kind.FLOAT, "1", "Return surely promised above what was achieved.")
+    ]
+    update_ratio: Annotated[
+        Floats, Spec(Kind.FLOAT, "1", "Update guard's constraint over what it allows.")
+    ]
+    weights_age_ns: Annotated[
+        Ints, Spec(Kind.INT, "ns", "While it learns, since the last snapshot went live; else 0.")
+    ]
+    residual_held: Annotated[Flags, Spec(Kind.FLAG, "", "A person took the residual away.")]
 
 
 class TickRecord(TickInputs):
@@ -303,6 +325,15 @@ class TickRecord(TickInputs):
     epoch: Annotated[Ints, Spec(Kind.INT, "1", "Raised by every stop, re-arm and restart.")]
     command_sequence: Annotated[Ints, Spec(Kind.INT, "1", "Counts commands.")]
     valid_for_ns: Annotated[Ints, Spec(Kind.INT, "ns", "After this the device must hold.")]
+    # evidence against the residual (residual_watch.py), of its trial so far
+    success_evidence: Annotated[
+        Floats, Spec(Kind.FLOAT, "1", "Against own record, base: 0 none, 1 alarm.", 2)
+    ]
+    saturated_share: Annotated[
+        Floats, Spec(Kind.FLOAT, "1", "Of its steps, those at the action's bound.", "action")
+    ]
+    limited_share: Annotated[Floats, Spec(Kind.FLOAT, "1", "Those in which the envelope acted.")]
+    pressed_share: Annotated[Floats, Spec(Kind.FLOAT, "1", "Those that pressed.")]
 
 
 def tick_layout(sizes: Sizes) -> Layout:
@@ -363,28 +394,3 @@ class Command(msgspec.Struct):
     valid_for_ns: int
     q: list[float]
     dq: list[float]
-
-
-class EventKind(enum.Enum):
-    """Variable-size facts that accompany the fixed-size tick records."""
-
-    TRACEBACK = "traceback"
-    KEYFRAME = "keyframe"
-    NOTE = "note"
-    MARK = "mark"
-    SNAPSHOT = "snapshot"
-    VERDICT = "verdict"
-    PROGRESS = "progress"
-    OUTCOME = "outcome"
-
-
-class Event(msgspec.Struct, frozen=True):
-    """Something that happened at a tick. `data` carries a keyframe's state (msgpack), or the
-    encoded snapshot of the residual that went live. `text` of VERDICT and PROGRESS is what the gate
-    passed on (gate_wire.Verdict, Progress; JSON), or a sentence."""
-
-    tick: int
-    now_ns: int
-    kind: EventKind
-    text: str = ""
-    data: bytes = b""

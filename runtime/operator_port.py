@@ -13,15 +13,9 @@ import zmq
 
 from runtime.clock import seconds_to_ns
 from runtime.errors import LinkError
-from runtime.messages import (
-    Event,
-    EventKind,
-    Mode,
-    Request,
-    SignalKind,
-    SignalSource,
-    TaskSignal,
-)
+from runtime.events import Event, EventKind
+from runtime.messages import Mode, Request, SignalKind, SignalSource, TaskSignal
+from runtime.orders import Orders, answer
 from runtime.wire import (
     MAX_MESSAGE_BYTES,
     Correction,
@@ -30,6 +24,7 @@ from runtime.wire import (
     OperatorReply,
     OperatorRequest,
     OperatorSignal,
+    Order,
     decode_message,
     decode_reply,
     encode,
@@ -84,10 +79,12 @@ def endpoint(folder: Path) -> str:
 
 
 class OperatorPort:
-    """The real port. Everything is non-blocking but `wait`. `setpoint_size`: of reset targets."""
+    """The real port. Everything is non-blocking but `wait`. `setpoint_size`: of reset targets.
+    `orders`: what people say of the residual; None: this run has none."""
 
-    def __init__(self, folder: Path, setpoint_size: int) -> None:
+    def __init__(self, folder: Path, setpoint_size: int, orders: Orders | None = None) -> None:
         self._setpoint_size = setpoint_size
+        self._orders = orders or Orders(residual=False)
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
@@ -173,6 +170,8 @@ class OperatorPort:
             self._heartbeat_ns = time.monotonic_ns()
         elif isinstance(message, OperatorRequest):
             self._take_request(sender, message)
+        elif isinstance(message, Order):
+            self._take_order(sender, message)
         else:
             self._take_signal(sender, message)
 
@@ -181,6 +180,14 @@ class OperatorPort:
             self._requests.append((sender, message))
         else:
             self._refuse(sender, f"{_MAX_WAITING} requests wait already; ask again later")
+
+    def _take_order(self, sender: bytes, order: Order) -> None:
+        refusal = self._orders.take(order)
+        if refusal:
+            self._refuse(sender, refusal)
+            return
+        self._texts.append((EventKind.ORDER, msgspec.json.encode(order).decode()))
+        self._reply(sender, OperatorReply(True, text=answer(order)))
 
     def _take_signal(self, sender: bytes, message: OperatorSignal) -> None:
         said, signal = message.text, message.signal

@@ -17,8 +17,9 @@ from typing import Any
 import msgspec
 
 from runtime.errors import StartRefused
+from runtime.events import EventKind
 from runtime.layout import Layout
-from runtime.messages import EventKind, GroupSize, Sizes
+from runtime.messages import GroupSize, Sizes
 
 TICK_TOPIC = "/tick"
 EVENT_TOPIC = "/event"
@@ -99,10 +100,38 @@ class EpisodeResult(msgspec.Struct, frozen=True):
     explored: bool = False
 
 
+class EvidenceStatus(msgspec.Struct, frozen=True):
+    """What speaks for and against the residual, as the last tick had it (see messages.TickRecord).
+
+    `success`: evidence of falling success against its own record and against the base, 1 is an
+    alarm. `limited`, `pressed`: shares of its policy steps, `saturated` by action; `base_limited`,
+    `base_pressed`: the base's. `own`, `base`: (successes, episodes) that they are judged against.
+    `weights_age_s`: since the last snapshot went live, while it learns.
+    """
+
+    success: tuple[float, float] = (0.0, 0.0)
+    limited: float = 0.0
+    base_limited: float = 0.0
+    pressed: float = 0.0
+    base_pressed: float = 0.0
+    saturated: list[float] = []
+    own: tuple[int, int] = (0, 0)
+    base: tuple[int, int] = (0, 0)
+    critic_gap: float = 0.0
+    update_ratio: float = 0.0
+    weights_age_s: float = 0.0
+
+
 class ResidualStatus(msgspec.Struct, frozen=True):
     """How the residual and its learner fare. `stage` is a messages.Stage name; `authority` the
     largest of any action in use in the last running tick; `steps` and `updates` the learner's last
-    progress; `updates_per_step` what it reached over the last 500 policy steps or so."""
+    progress; `updates_per_step` what it reached over the last 500 policy steps or so.
+
+    `share`: of the episodes, so many are the residual's; `trial`: evidence counts from where it
+    rose; `why`: what moved the stage; `learning`: new snapshots are expected. `rollbacks`: how
+    often an earlier snapshot went live again. `order`: what of people's words still holds, in
+    words, empty if nothing does; `held`: it is that nothing of the residual reaches the robot.
+    """
 
     stage: str
     version: int
@@ -112,6 +141,14 @@ class ResidualStatus(msgspec.Struct, frozen=True):
     updates_per_step: float
     promoted: int
     refused: int
+    share: float = 1.0
+    trial: int = 0
+    why: str = ""
+    learning: bool = False
+    rollbacks: int = 0
+    order: str = ""
+    held: bool = False
+    evidence: EvidenceStatus = EvidenceStatus()
 
 
 class RecorderStatus(msgspec.Struct, frozen=True):

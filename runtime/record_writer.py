@@ -13,9 +13,9 @@ from mcap.writer import Writer
 
 from runtime.clock import seconds_to_ns
 from runtime.errors import RecordError
+from runtime.events import Event
 from runtime.faults import Response
 from runtime.layout import Layout
-from runtime.messages import Event
 from runtime.record_format import (
     EVENT_SCHEMA,
     EVENT_TOPIC,

@@ -17,9 +17,10 @@ import zmq
 from runtime.clock import seconds_to_ns
 from runtime.config import RecorderConfig
 from runtime.errors import StartRefused
+from runtime.events import Event
 from runtime.interfaces import RecorderHealth
 from runtime.journal import Journal
-from runtime.messages import Event, TickRecord
+from runtime.messages import TickRecord
 from runtime.record_format import (
     UNGREETED,
     Ack,

@@ -20,9 +20,9 @@ import msgspec
 import zmq
 
 from runtime.errors import RecordError
+from runtime.events import Event, EventKind
 from runtime.feed import FeedPublisher
 from runtime.journal import left_journals
-from runtime.messages import Event, EventKind
 from runtime.record_format import (
     UNGREETED,
     Ack,

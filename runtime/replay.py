@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import RecordError
+from runtime.events import EventKind
 from runtime.fault_tracker import names
+from runtime.gate_wire import Grant
 from runtime.interfaces import BasePolicy, ResidualAnswer, ResidualPolicy
 from runtime.messages import (
-    EventKind,
     Limit,
     Mode,
     Sizes,
@@ -37,6 +38,8 @@ ACTION_TOLERANCE_SHARE = 1e-5
 _ROUNDING = 1e-12
 _EXAMPLES = 20
 _STRETCHES = 200
+# asks a residual for its mean: takes part, undisturbed
+_MEAN = Grant(Stage.ADAPTIVE, [], noise_share=0.0)
 _COMMAND = ("q_applied", "dq_applied", "command_sent", "epoch", "command_sequence", "valid_for_ns")
 
 
@@ -176,7 +179,7 @@ class Replay:
         zeros = np.zeros(len(row["residual_action"]))
         answer = ResidualAnswer(zeros, zeros.copy())
         base_action = np.array(row["base_action"], dtype=np.float64)
-        residuals[version].act(asked, base_action, Stage.ADAPTIVE, answer)
+        residuals[version].act(asked, base_action, _MEAN, answer)
         recorded = row["residual_action"] - row["residual_noise"]
         # noise is added to the mean before both are scaled: the difference of the two is rounded
         tolerance = _ROUNDING if self._same_machine else ACTION_TOLERANCE_SHARE

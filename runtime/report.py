@@ -8,11 +8,12 @@ import msgspec
 
 from runtime import report_plots as plots
 from runtime import report_residual as learning
+from runtime import report_trust as trust
 from runtime.amounts import format_size, format_span
 from runtime.comparison import Comparison, comparison_rows, difference_words, starts_words
 from runtime.errors import RecordError
 from runtime.records import Record
-from runtime.summary import LIMITS, Summary, summary
+from runtime.summary import LIMITS, Summary, success_of, summary
 
 _TEMPLATE = Path(__file__).with_name("report_template.html")
 
@@ -54,6 +55,9 @@ def render_report(record: Record, numbers: Summary, found: Comparison | None = N
         comparison=_compared(found),
         difference=f"{difference_words(found)}; {starts_words(found)}" if found else "",
         residual=numbers.residual,
+        alone=success_of([row for row in numbers.episodes if row.base_alone]),
+        helped=success_of([row for row in numbers.episodes if not row.base_alone]),
+        corrected=[row for row in numbers.episodes if row.at_first],
     )
 
 
@@ -71,6 +75,8 @@ def _residual_plots(record: Record, numbers: Summary, found: Comparison | None) 
     if residual is None:
         return {}
     return {
+        "trust": trust.trust_plot(numbers.episodes, residual),
+        "evidence": trust.evidence_plot(record, residual),
         "learning": learning.learning_curve_plot(numbers.episodes, residual, found),
         "authority": learning.authority_plot(record, residual),
         "size": learning.residual_size_plot(record, residual),

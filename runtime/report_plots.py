@@ -178,7 +178,9 @@ def _limits_table(axes: Axes, numbers: Summary, joints: Sequence[str]) -> None:
             column + 0.5, row + 0.5, f"{value:,}", ha="center", va="center", fontsize=8,
             color=INK if value else "#b3bcc6",
         )  # fmt: skip
-    axes.set_xticks(np.arange(len(names)) + 0.5, [name.lower() for name in names])
+    # in two rows, or long names run into each other
+    labels = ["\n" * (place % 2) + name.lower() for place, name in enumerate(names)]
+    axes.set_xticks(np.arange(len(names)) + 0.5, labels)
     axes.set_yticks(np.arange(len(joints)) + 0.5, joints)
     axes.invert_yaxis()
     axes.tick_params(length=0)

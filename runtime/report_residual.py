@@ -62,7 +62,7 @@ def learning_curve_plot(
     axes.set(ylim=(0, 103), ylabel="success, %")
     axes.set_title("Success while learning, with its 95 % interval")
     figure.legend(loc="outside upper right", ncols=3)
-    _minutes(axes, numbers)
+    robot_minutes_axis(axes, numbers)
     return figure
 
 
@@ -109,7 +109,7 @@ def authority_plot(record: Record, numbers: ResidualSummary) -> Figure | None:
     _versions(middle, minutes, steps.column("residual_version")[running, 0], numbers)
     _shares(bottom, minutes, noisy[running].astype(float), AMBER)
     bottom.set_title("Share of policy steps disturbed to explore")
-    _minutes(bottom, numbers)
+    robot_minutes_axis(bottom, numbers)
     return figure
 
 
@@ -169,7 +169,7 @@ def residual_size_plot(record: Record, numbers: ResidualSummary) -> Figure | Non
     grid[0, 0].set_title("Share of its bound that each action of the residual takes")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2)
-    _minutes(grid[-1, 0], numbers)
+    robot_minutes_axis(grid[-1, 0], numbers)
     return figure
 
 
@@ -199,7 +199,8 @@ def _sliced(
     return centres, np.array(found, dtype=float)
 
 
-def _minutes(axes: Axes, numbers: ResidualSummary) -> None:
+def robot_minutes_axis(axes: Axes, numbers: ResidualSummary) -> None:
+    """Label the x axis as the robot's time in minutes."""
     axes.set_xlim(0, max(numbers.robot_s / _S_PER_MIN, 1e-3) * _ROOM)
     axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
     axes.set_xlabel("robot time (policy steps over the policy's rate), min")

@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 
 from runtime.config import Config, parse, read_yaml
 from runtime.errors import RecordError
+from runtime.events import EventKind
 from runtime.fingerprint import fingerprint
 from runtime.interfaces import ResidualPolicy
-from runtime.messages import EventKind
 from runtime.policy_contract import PolicyInterface
 from runtime.record_format import RecordHeader
 from runtime.records import Record
@@ -103,7 +103,8 @@ def _residuals(
     """Return the residual at every version that went live, and at version 0."""
     residuals = {0: load_residual(deployment, contract, 0)}
     for event in record.events:
-        if event.kind is EventKind.SNAPSHOT:
+        # a return to version 0 has no data
+        if event.kind is EventKind.SNAPSHOT and event.data:
             residual = load_residual(deployment, contract, 0)
             if refusal := residual.offer(event.data):
                 raise RecordError(

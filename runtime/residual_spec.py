@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from runtime.geometry_spec import Metres, Vector3
+from runtime.governor_spec import WatchConfig
 from runtime.robot_spec import Name, NotNegative, Positive, Share, StrictModel
 
 Count = Annotated[int, Field(ge=1)]
@@ -40,9 +41,10 @@ class ExplorationConfig(StrictModel):
     with that of the step before; what is not correlated averages out in an arm that follows
     softly, and explores little (coloured noise: Eberhard et al. 2023). Whether the residual
     takes part at all is drawn once a segment of `segment_steps` policy steps, or once an episode
-    if that is 0, with probability min(episodes so far / `horizon_episodes`, 1) (Policy Decorator,
-    arXiv 2412.13630). `clean_share`: share of episodes without noise. `budget_steps`: policy
-    steps with noise in a run; after them there is none.
+    if that is 0; in EXPLORE with probability min(episodes so far / `horizon_episodes`, 1) (Policy
+    Decorator, arXiv 2412.13630). `clean_share`: share of episodes without noise. The gate grants
+    shares on top: so many episodes are the base's alone, and of the others no more are disturbed
+    (gate_wire.Grant). `budget_steps`: policy steps with noise in a run; after them there is none.
     """
 
     noise_max: Annotated[Share, Field()]
@@ -73,6 +75,7 @@ class ResidualConfig(StrictModel):
     recent_steps: Count
     max_snapshot_bytes: Count
     exploration: ExplorationConfig
+    watch: WatchConfig
 
 
 class GateConfig(StrictModel):

@@ -10,10 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import SnapshotError
+from runtime.events import Event, EventKind
 from runtime.faults import Response
-from runtime.messages import Event, EventKind, Phase, Stage
+from runtime.messages import Phase, Stage
 from runtime.records import Record
-from runtime.residual_tally import acting, progress_of, updates_per_step, verdict_of
+from runtime.residual_tally import (
+    acting,
+    grant_of,
+    order_of,
+    progress_of,
+    rollback_of,
+    updates_per_step,
+    verdict_of,
+)
 from runtime.snapshot import decode_snapshot
 
 _AT_BOUND = 0.98
@@ -44,6 +53,32 @@ class SayRow(msgspec.Struct, frozen=True):
 
     robot_s: float
     text: str
+
+
+class StageRow(msgspec.Struct, frozen=True):
+    """A stage that began at a time, and what the gate said of it."""
+
+    robot_s: float
+    stage: str
+    why: str
+
+
+class RollbackRow(msgspec.Struct, frozen=True):
+    """An earlier version that went live again in the stead of `undone`, and why."""
+
+    robot_s: float
+    version: int
+    undone: int
+    trial: int
+    why: str
+
+
+class OrderRow(msgspec.Struct, frozen=True):
+    """What a person said of the residual, and who."""
+
+    robot_s: float
+    what: str
+    who: str
 
 
 class SizeRow(msgspec.Struct, frozen=True):
@@ -80,6 +115,9 @@ class ResidualSummary(msgspec.Struct, frozen=True):
     live: list[LiveRow]
     said: list[SayRow]
     size: list[SizeRow]
+    stages: list[StageRow] = []
+    rollbacks: list[RollbackRow] = []
+    orders: list[OrderRow] = []
 
     @property
     def promoted(self) -> int:
@@ -159,7 +197,8 @@ def residual_summary(record: Record) -> ResidualSummary | None:
     stages = record.scalar("residual_stage")
     steps = PolicySteps(record)
     verdicts = _verdict_rows(record, steps)
-    if not (stages != Stage.OBSERVE).any() and not verdicts:
+    granted = (stages != Stage.OBSERVE).any() or any(map(grant_of, record.events))
+    if not granted and not verdicts:
         return None
     running = steps.column("phase")[:, 0] == Phase.RUNNING
     acts = running & acting(record.ticks)[steps.index]
@@ -182,6 +221,9 @@ def residual_summary(record: Record) -> ResidualSummary | None:
         live=_live_rows(record, steps),
         said=_said(record, steps),
         size=_sizes(record, steps, acts),
+        stages=_stage_rows(record, steps),
+        rollbacks=_rollback_rows(record, steps),
+        orders=_order_rows(record, steps),
     )
 
 
@@ -209,6 +251,38 @@ def _live_rows(record: Record, steps: PolicySteps) -> list[LiveRow]:
             LiveRow(robot_s, snapshot.version, snapshot.parent, snapshot.steps, snapshot.updates)
         )
     return rows
+
+
+def _stage_rows(record: Record, steps: PolicySteps) -> list[StageRow]:
+    """Return where the ticks' stage changed, with the words of the grant that holds there."""
+    stages, ticks = record.scalar("residual_stage"), record.scalar("tick")
+    grants = [(e.tick, told.why) for e in record.events if (told := grant_of(e))]
+    rows = []
+    for index in (0, *(np.flatnonzero(np.diff(stages)) + 1).tolist()):
+        tick = int(ticks[index])
+        why = next((why for at, why in reversed(grants) if at <= tick), "")
+        rows.append(StageRow(steps.at_tick(tick), Stage(int(stages[index])).name, why))
+    return rows
+
+
+def _rollback_rows(record: Record, steps: PolicySteps) -> list[RollbackRow]:
+    return [
+        RollbackRow(steps.at_tick(e.tick), told.version, told.undone, told.trial, told.why)
+        for e in record.events
+        if (told := rollback_of(e))
+    ]
+
+
+def _order_rows(record: Record, steps: PolicySteps) -> list[OrderRow]:
+    return [
+        OrderRow(
+            steps.at_tick(e.tick),
+            f"{told.kind.value} {told.version or ''}".strip(),
+            told.who,
+        )
+        for e in record.events
+        if (told := order_of(e))
+    ]
 
 
 def _said(record: Record, steps: PolicySteps) -> list[SayRow]:

@@ -271,6 +271,34 @@ RESIDUAL = (
         ),
         "A snapshot that passes can still be bad at its task; then it is bounded, not good.",
     ),
+    Claim(
+        "R4",
+        "Within the tick the residual is taken away when its success falls below its own record or "
+        "the base's, when with it the envelope acts or the tool presses more often than with the "
+        "base alone, when its critic, its updates or its weights are past their limits, when gate "
+        "or learner are gone, and when a person says so; an action that stays at its bound is "
+        "withheld. What was found against it stays until it is on trial anew.",
+        (),
+        ("runtime/residual_watch.py", "runtime/change_detector.py", "runtime/tick.py"),
+        (
+            *in_file(
+                "tests/runtime/test_residual_triggers.py",
+                "test_a_run_that_this_and_nothing_else_stops",
+                "test_what_is_over_is_given_back_after_its_dwell_and_by_the_ramp",
+            ),
+            *in_file(
+                "tests/runtime/test_residual_watch_properties.py",
+                "test_what_was_raised_stays_until_the_trial_is_over",
+                "test_nothing_makes_it_raise_and_evidence_stays_in_range",
+            ),
+            *in_file(
+                "tests/runtime/test_change_detector.py",
+                "test_the_mean_distance_to_a_false_alarm_is_what_was_promised",
+            ),
+        ),
+        "Success is judged by outcomes that others report: what lies about them is believed. "
+        "Shares are compared with the base's as the gate measured them.",
+    ),
 )
 
 CLAIMS = INVARIANTS + GUARDS_CASE + SYSTEM + RESIDUAL

@@ -1,5 +1,6 @@
 """What a record amounts to, as plain numbers: the end table, --json and the report use it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -8,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from runtime.faults import ROWS, Fault, Response
-from runtime.messages import GUARDS, STAGES, Limit, Mode, Outcome, Phase, SignalSource
+from runtime.messages import GUARDS, STAGES, Limit, Mode, Outcome, Phase
+from runtime.outcomes import outcomes_of
 from runtime.records import Record
 from runtime.residual_summary import ResidualSummary, residual_summary
 from runtime.residual_tally import acting
@@ -43,8 +45,10 @@ class Quantiles(msgspec.Struct, frozen=True):
 class EpisodeRow(msgspec.Struct, frozen=True):
     """One episode that ended: when it began (from the record's first tick), and how it ended.
 
-    `version`: the snapshot at its end, 0 where the residual had no authority in it. `explored`: it
-    was disturbed by noise. `run_steps`: policy steps of the whole run at its end.
+    `outcome`: what is known of it by the record's end, `source`: whose word that is, and `at_first`
+    what it was before somebody corrected it, empty if nobody did. `version`: the snapshot at its
+    end, 0 where the base was alone in it. `explored`: it was disturbed by noise. `run_steps`:
+    policy steps of the whole run at its end.
     """
 
     episode: int
@@ -56,6 +60,12 @@ class EpisodeRow(msgspec.Struct, frozen=True):
     version: int = 0
     explored: bool = False
     run_steps: int = 0
+    at_first: str = ""
+
+    @property
+    def base_alone(self) -> bool:
+        """True where nothing but the base acted."""
+        return not self.version and not self.explored
 
 
 class FaultRow(msgspec.Struct, frozen=True):
@@ -147,26 +157,36 @@ def episode_rows(record: Record) -> list[EpisodeRow]:
     begins, _ = runs_of(record.scalar("phase") == Phase.RUNNING)
     acted = acting(record.ticks)
     noisy = acted & record.column("residual_noise").any(axis=1)
+    ledger = outcomes_of(record.ticks, record.events)
     rows = []
     for end in np.flatnonzero(record.scalar("outcome")):
         before = begins[begins <= end]
         begin = int(before[-1]) if len(before) else 0
         begin_s = float(time_s[begin]) if len(before) else 0.0
         version = int(record.scalar("residual_version")[end])
+        number = int(record.scalar("episode")[end])
+        at_first, outcome = Outcome(int(record.scalar("outcome")[end])), ledger.outcome(number)
         rows.append(
             EpisodeRow(
-                episode=int(record.scalar("episode")[end]),
-                outcome=Outcome(int(record.scalar("outcome")[end])).name,
-                source=SignalSource(int(record.scalar("outcome_source")[end])).name,
+                episode=number,
+                outcome=outcome.name,
+                source=ledger.source(number).name,
                 begin_s=begin_s,
                 duration_s=float(time_s[end]) - begin_s,
                 steps=int(record.scalar("episode_step")[end]),
                 version=version if acted[begin:end].any() else 0,
                 explored=bool(noisy[begin:end].any()),
                 run_steps=int(record.scalar("base_sequence")[end]),
+                at_first=at_first.name if outcome is not at_first else "",
             )
         )
     return rows
+
+
+def success_of(rows: Sequence[EpisodeRow]) -> Proportion | None:
+    """Return the share of successes among episodes whose outcome is known; None without any."""
+    known = [row.outcome for row in rows if Outcome[row.outcome] in COUNTED]
+    return wilson(known.count(Outcome.SUCCESS.name), len(known)) if known else None
 
 
 def fault_rows(record: Record) -> list[FaultRow]:
@@ -209,7 +229,6 @@ def summary(record: Record) -> Summary:
         for outcome in Outcome
         if outcome
     }
-    count = sum(outcomes[outcome.name] for outcome in COUNTED)
     duration_s = record.duration_s
     modes = record.scalar("mode")
     period_s = tick_period_s(record)
@@ -225,7 +244,7 @@ def summary(record: Record) -> Summary:
         bytes_per_s=record.size_bytes / duration_s if duration_s else 0.0,
         episodes=episodes,
         outcomes={name: times for name, times in outcomes.items() if times},
-        success=wilson(outcomes[Outcome.SUCCESS.name], count) if count else None,
+        success=success_of(episodes),
         mode_s={
             mode.name: int(times) * period_s
             for mode in Mode

@@ -1,12 +1,16 @@
 """Running counts over recorded ticks, for the recorder's status messages."""
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from runtime.events import Event
 from runtime.faults import Fault, Response
-from runtime.messages import STAGES, Event, Limit, Mode, Outcome, Phase
+from runtime.messages import STAGES, Limit, Mode, Outcome, Phase, SignalKind, SignalSource
+from runtime.outcomes import Ledger, Ruling, correction_of, late_outcomes
 from runtime.record_format import EpisodeResult, RecorderStatus
 from runtime.residual_tally import ResidualTally, acting
 
@@ -54,11 +58,13 @@ class Tally:
         self._residual = ResidualTally()
         self._acted = self._explored = False
         self._results: list[EpisodeResult] = []
+        self._place: dict[int, int] = {}
+        self._ledger = Ledger()
         self._limited = dict.fromkeys((limit.name or "" for limit in _LIMITS), 0)
         self._stages: list[np.ndarray[Any, np.dtype[np.int64]]] = []
         self._quantiles = np.zeros((2, len(STAGES)))
         self._running = False
-        self._begun_ns = 0
+        self._begun_ns = self._last_ended = 0
         self._last: Rows | None = None
 
     def add(self, rows: Rows) -> None:
@@ -75,6 +81,10 @@ class Tally:
     def hear(self, event: Event) -> None:
         """Count an event."""
         self._residual.hear(event)
+        with contextlib.suppress(ValueError):
+            # what cannot be understood is no word about any episode
+            if said := correction_of(event):
+                self._rule(self._ledger.said(*said, SignalSource.OPERATOR))
 
     def _episodes(self, rows: Rows) -> None:
         running = rows["phase"][:, 0] == Phase.RUNNING
@@ -84,7 +94,8 @@ class Tally:
             self._acted = self._acted or bool(acted.any())
             self._explored = self._explored or bool(explored.any())
             return
-        outcomes = rows["outcome"][:, 0]
+        outcomes = rows["outcome"][:, 0].tolist()
+        spoken = (rows["signal_kind"] == SignalKind.OUTCOME).any(axis=1).tolist()
         for index in range(len(rows)):
             now_ns = int(rows["now_ns"][index, 0])
             if running[index] and not self._running:
@@ -93,17 +104,34 @@ class Tally:
             self._running = bool(running[index])
             self._acted = self._acted or bool(acted[index])
             self._explored = self._explored or bool(explored[index])
-            if outcomes[index]:
-                version = int(rows["residual_version"][index, 0])
-                self._results.append(
-                    EpisodeResult(
-                        episode=int(rows["episode"][index, 0]),
-                        outcome=Outcome(int(outcomes[index])).name,
-                        duration_s=(now_ns - self._begun_ns) * 1e-9,
-                        version=version if self._acted else 0,
-                        explored=self._explored,
-                    )
-                )
+            ended = bool(outcomes[index])
+            if ended:
+                self._end(rows[index], Outcome(outcomes[index]), (now_ns - self._begun_ns) * 1e-9)
+            for said in late_outcomes(rows[index], ended=ended) if spoken[index] else ():
+                self._rule(self._ledger.said(self._last_ended, *said))
+
+    def _end(self, row: Any, outcome: Outcome, duration_s: float) -> None:
+        number, version = int(row["episode"][0]), int(row["residual_version"][0])
+        self._last_ended = number
+        self._place[number] = len(self._results)
+        self._ledger.ended(number, outcome, SignalSource(int(row["outcome_source"][0])))
+        self._results.append(
+            EpisodeResult(
+                episode=number,
+                outcome=outcome.name,
+                duration_s=duration_s,
+                version=version if self._acted else 0,
+                explored=self._explored,
+            )
+        )
+
+    def _rule(self, ruling: Ruling) -> None:
+        """Show what is known of an ended episode by now."""
+        if ruling.changed:
+            place = self._place[ruling.episode]
+            self._results[place] = msgspec.structs.replace(
+                self._results[place], outcome=ruling.outcome.name
+            )
 
     def status(self, run: str, volume: Volume, notes: list[str]) -> RecorderStatus | None:
         """Return the status and begin a new window of stage times; None before the first tick."""

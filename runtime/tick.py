@@ -28,6 +28,7 @@ from runtime.modes import ACTIVE, ARMED, COMMANDING, ModeFacts, next_mode, rearm
 from runtime.monitors import MonitorLimits, Monitors, all_finite
 from runtime.motion import Motion, MotionParts
 from runtime.policy_contract import StartEnvelope
+from runtime.residual_watch import ResidualWatch
 from runtime.robot_spec import RobotSpec
 
 
@@ -55,6 +56,7 @@ class ControlTick:
         guards: Guards,
         arm: MeasuredArm,
         authority: Authority,
+        watch: ResidualWatch,
     ) -> None:
         self._settings = settings
         self._episodes = episodes
@@ -66,8 +68,9 @@ class ControlTick:
         self._facts = ModeFacts()
         self._no_tau_nm = [0.0] * settings.sizes.joints
         self._authority = authority
+        self._watch = watch
         self._memory = Memory(
-            self._tracker, self._monitors, episodes, self._motion, authority, arm
+            self._tracker, self._monitors, episodes, self._motion, authority, watch, arm
         )
         self.state = TickState()
         self.record = new_record(settings.sizes)
@@ -91,7 +94,7 @@ class ControlTick:
         conditions = self._monitors.look(inputs) | self._follow(inputs) | self._measure(record)
         self.notes.extend(self._monitors.news)
         decision = self._episodes.update(inputs, self._monitors.fresh_groups, self.state.mode)
-        conditions |= self._policy_conditions(inputs, decision)
+        conditions |= self._policy_conditions(inputs, decision) | self._watch.conditions(inputs)
         request = _REQUESTS[inputs.request.item()]
         self._see_facts(inputs, request)
         rearm = rearms(self.state.mode, request, self._facts)
@@ -103,11 +106,20 @@ class ControlTick:
             self.state.mode,
             response,
             inputs.residual_stage.item(),
-            inputs.authority_granted.tolist(),
+            self._watch.allowed(inputs.authority_granted.tolist()),
             self._arm.now.tool_position_in_base_m,
         )
         self._move(inputs, decision, conditions)
         self._write(record, conditions, response, decision)
+        self._watch.see(
+            record,
+            self.state.mode,
+            decision.outcome,
+            self._authority.value,
+            self._authority.state.level,
+            self.state.limited,
+            self._arm.now.contact_force_n,
+        )
         if self.state.following:
             self._certify(record)
         self._write_command(record)

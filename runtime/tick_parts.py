@@ -12,6 +12,7 @@ from runtime.kinematics import Kinematics
 from runtime.measured_arm import MeasuredArm
 from runtime.messages import Outcome
 from runtime.monitors import MonitorLimits
+from runtime.residual_watch import ResidualWatch
 from runtime.robot_spec import RobotSpec
 
 
@@ -65,6 +66,13 @@ def authority(config: Config, actions: int) -> Authority:
         config.control.servo_hz,
     )
     return Authority(actions, limits)
+
+
+def residual_watch(config: Config, residual_bound: Sequence[float]) -> ResidualWatch:
+    """Return what gathers evidence against the residual; without one there is none.
+    `residual_bound`: the contract's."""
+    residual = config.residual
+    return ResidualWatch(residual_bound, None if residual is None else residual.watch)
 
 
 def measured_arm(config: Config, robot: RobotSpec, kinematics: Kinematics) -> MeasuredArm:

@@ -8,7 +8,13 @@ from rich.text import Text
 
 from runtime.amounts import format_span
 from runtime.comparison import Comparison, comparison_rows, difference_words, starts_words
-from runtime.record_format import EpisodeResult, RecorderStatus, ResidualStatus
+from runtime.record_format import (
+    EpisodeResult,
+    EvidenceStatus,
+    RecorderStatus,
+    ResidualStatus,
+)
+from runtime.residual_now import ResidualNow
 from runtime.residual_summary import ResidualSummary
 from runtime.summary import Proportion, wilson
 
@@ -43,10 +49,20 @@ def doing(status: RecorderStatus) -> str:
     residual = status.residual
     if residual is None:
         return "the base works alone"
-    if residual.stage not in ("EXPLORE", "ADAPTIVE"):
-        return "the residual is not used"
-    if residual.stage == "ADAPTIVE":
-        return f"version {residual.version} works; nothing is learnt"
+    if residual.held:
+        return f"the base works alone: {residual.order}"
+    if residual.stage == "EXPLORE":
+        return _exploring(residual)
+    version = f"version {residual.version}"
+    learns = "and learns on" if residual.learning else "and nothing is learnt"
+    return {
+        "OBSERVE": "the base works alone and is measured",
+        "WARM": "the base works alone; the learner prepares its first version",
+        "SHADOW": f"the base works alone; {version} is computed and moves nothing",
+    }.get(residual.stage, f"{version} works {learns}")
+
+
+def _exploring(residual: ResidualStatus) -> str:
     if residual.version:
         return f"learning: version {residual.version} works, some episodes disturbed"
     if residual.updates:
@@ -64,13 +80,20 @@ def live_rows(status: RecorderStatus, base: Proportion | None) -> list[tuple[str
         if not results:
             return []
         return [("success", proportion_words(success_of(results))), ("", outcome_marks(results))]
-    alone = base or success_of([r for r in results if r.version == 0 and not r.explored])
+    alone = success_of([r for r in results if r.version == 0 and not r.explored])
+    shown = base or alone
     rows: list[tuple[str, str | Text]] = [
-        ("base", f"{proportion_words(alone)}   alone" if alone else "not seen alone in this run"),
+        ("base", f"{proportion_words(shown)}   alone" if shown else "not seen alone in this run"),
+    ]
+    if base and alone:
+        rows.append(("", f"{proportion_words(alone)}   alone, here and in between"))
+    rows += [
         (f"last {RECENT}", Text(proportion_words(success_of(results[-RECENT:])), style="bold")),
         ("", outcome_marks(results)),
         ("residual", _residual_words(residual)),
     ]
+    rows += [("why", residual.why)] * bool(residual.why)
+    rows += [("people say", Text(residual.order, style="yellow"))] * bool(residual.order)
     if residual.updates or residual.promoted or residual.refused:
         rows.append(("learner", _learner_words(residual)))
     return rows
@@ -86,10 +109,62 @@ def outcome_marks(results: Sequence[EpisodeResult]) -> Text:
 
 
 def _residual_words(residual: ResidualStatus) -> str:
-    return (
+    words = (
         f"stage {residual.stage.lower()}   version {residual.version}   "
         f"authority {residual.authority:.0%}"
     )
+    if residual.share < 1.0:
+        words += f"   {residual.share:.0%} of the episodes"
+    if residual.rollbacks:
+        words += f"   rolled back {_times(residual.rollbacks)}"
+    return words
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once"}.get(count, f"{count} times")
+
+
+def status_rows(now: ResidualNow) -> list[tuple[str, str]]:
+    """Return how the residual stands as lines: label and content."""
+    if not now.run:
+        return [("run", "none is recorded yet")]
+    rows = [("run", f"{now.run}, {'running' if now.running else 'ended'}")]
+    status = now.status
+    if status is None:
+        return [*rows, ("residual", "none: the base works alone")]
+    rows += [
+        ("stage", _residual_words(status).removeprefix("stage ")),
+        ("why", status.why or "not said"),
+        ("orders", status.order or "none"),
+        ("trial", f"{status.trial}, rolled back {_times(status.rollbacks)}"),
+        *_evidence_rows(status.evidence),
+        ("learner", _learner_words(status) if status.updates else "none"),
+    ]
+    return rows + [("faults", ", ".join(now.faults))] * bool(now.faults)
+
+
+def _evidence_rows(evidence: EvidenceStatus) -> list[tuple[str, str]]:
+    own, base = evidence.success
+    shares = (
+        f"limited {evidence.limited:.2%} of its steps (base {evidence.base_limited:.2%}), "
+        f"presses in {evidence.pressed:.2%} (base {evidence.base_pressed:.2%}), at its bound in "
+        f"{', '.join(f'{share:.0%}' for share in evidence.saturated)}"
+    )
+    learnt = (
+        f"critic promises {evidence.critic_gap:+.2f} too much, update guard at "
+        f"{evidence.update_ratio:.0%} of what it allows, weights {evidence.weights_age_s:.0f} s old"
+    )
+    return [
+        ("success", f"against its own record {own:.0%}, the base {base:.0%}; 100 % is an alarm"),
+        ("judged by", f"own {_of(evidence.own)}, base {_of(evidence.base)}"),
+        ("steps", shares),
+        ("learnt", learnt),
+    ]
+
+
+def _of(reference: tuple[int, int]) -> str:
+    successes, count = reference
+    return f"{successes} of {count}" if count else "nothing yet"
 
 
 def _learner_words(residual: ResidualStatus) -> str:
@@ -106,6 +181,9 @@ def residual_table(numbers: ResidualSummary) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
     table.add_row("stage", f"{numbers.stage.lower()}, version {numbers.version} at the end")
+    why = numbers.stages[-1].why if numbers.stages else ""
+    if why:
+        table.add_row("why", why)
     acting, noisy = numbers.acting_steps, numbers.explored_steps
     of_steps = f"in {acting:,} of {numbers.policy_steps:,} policy steps"
     table.add_row("authority", f"{of_steps}, {noisy:,} of them disturbed to explore")
@@ -116,12 +194,23 @@ def residual_table(numbers: ResidualSummary) -> Table:
     if numbers.verdicts:
         counts = f"{numbers.promoted} candidates passed, {numbers.refused} refused"
         table.add_row("gate", "\n".join([counts, *_reasons(numbers)]))
+    if numbers.rollbacks:
+        table.add_row("rolled back", "\n".join(_rollback_lines(numbers)))
+    if numbers.orders:
+        table.add_row("people", ", ".join(f"{row.what} ({row.who})" for row in numbers.orders))
     if numbers.dropped_s:
         table.add_row("taken away", f"for {format_span(numbers.dropped_s)} by faults")
     if numbers.size:
         sizes = (f"{s.action} {s.mean:.0%} ({s.at_bound:.0%} at it)" for s in numbers.size)
         table.add_row("of its bound", ", ".join(sizes))
     return table
+
+
+def _rollback_lines(numbers: ResidualSummary) -> list[str]:
+    shown = numbers.rollbacks[-_REASONS_MAX:]
+    lines = [f"to version {row.version} from {row.undone}: {row.why}" for row in shown]
+    more = len(numbers.rollbacks) - len(shown)
+    return [f"{more} times before: trimtab report shows all", *lines] if more else lines
 
 
 def _reasons(numbers: ResidualSummary) -> list[str]:

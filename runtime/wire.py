@@ -1,5 +1,7 @@
 """Messages that people and processes send to a running control process (msgpack, tagged)."""
 
+import enum
+
 import msgspec
 
 from runtime.messages import Mode, Request, TaskSignal
@@ -40,6 +42,37 @@ class Correction(msgspec.Struct, frozen=True):
     who: str = ""
 
 
+class OrderKind(enum.Enum):
+    """What a person may say of the residual."""
+
+    PIN = "pin"
+    DROP = "drop"
+    RESUME = "resume"
+    SHADOW = "shadow"
+
+
+class Order(msgspec.Struct, frozen=True, tag="order"):
+    """A person's word about the residual, also the text of an event of kind ORDER (JSON).
+
+    PIN: run `version` and nothing newer. DROP: the base alone, at once. SHADOW: compute it and move
+    nothing. RESUME: undo whichever of them holds; authority is earned anew.
+    """
+
+    kind: OrderKind
+    who: str
+    version: int = 0
+
+
+class Rollback(msgspec.Struct, frozen=True):
+    """What an event of kind ROLLBACK says, as JSON in its text: `version` is live again in the
+    stead of `undone`, evidence counts from trial `trial` on, and why."""
+
+    version: int
+    undone: int
+    trial: int
+    why: str
+
+
 class OperatorReply(msgspec.Struct, frozen=True):
     """What became of a message. `mode`: after a request; a signal is judged by a later tick."""
 
@@ -48,7 +81,7 @@ class OperatorReply(msgspec.Struct, frozen=True):
     text: str = ""
 
 
-OperatorMessage = Heartbeat | OperatorRequest | OperatorSignal
+OperatorMessage = Heartbeat | OperatorRequest | OperatorSignal | Order
 
 _decoder: msgspec.msgpack.Decoder[OperatorMessage] = msgspec.msgpack.Decoder(OperatorMessage)
 _reply_decoder = msgspec.msgpack.Decoder(OperatorReply)

@@ -38,7 +38,13 @@ from runtime.robot_spec import RobotSpec
 from runtime.scripted import ScriptedMotion
 from runtime.setpoints import JointSetpoints, Setpoints, ToolSetpoints
 from runtime.tick import ControlTick, TickSettings
-from runtime.tick_parts import authority, measured_arm, monitor_limits, predicates
+from runtime.tick_parts import (
+    authority,
+    measured_arm,
+    monitor_limits,
+    predicates,
+    residual_watch,
+)
 from runtime.trajectory import Trajectory
 from runtime.warm_up import warm_up
 
@@ -224,7 +230,9 @@ def build_tick(deployment: Deployment, contract: PolicyInterface) -> ControlTick
     )
     arm = measured_arm(config, robot, kinematics)
     granted = authority(config, settings.sizes.action)
-    return ControlTick(settings, parts, episodes, Guards(robot, config.guards), arm, granted)
+    watch = residual_watch(config, contract.action.residual_bound)
+    guards = Guards(robot, config.guards)
+    return ControlTick(settings, parts, episodes, guards, arm, granted, watch)
 
 
 def open_link(

@@ -3,6 +3,7 @@
 A field says how a place differs from the ideal. Users write their own under `sim.fields`.
 """
 
+from itertools import pairwise
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -56,6 +57,14 @@ class TaskConfig(StrictModel):
         return self
 
 
+class CalibrationPoint(StrictModel):
+    """How far the camera's calibration has moved by the beginning of an episode, from 1 on."""
+
+    episode: Annotated[int, Field(ge=0)]
+    bias_m: Vector3
+    bias_yaw_rad: Finite
+
+
 class FieldConfig(StrictModel):
     """How one place differs from the ideal.
 
@@ -65,6 +74,8 @@ class FieldConfig(StrictModel):
     image when its pose arrives. `payload_kg`: mass on the tool that gravity compensation does not
     know. `actuator_gain`: what the drives deliver of the torque they should. `action_latency_s`:
     from an accepted command to the drive. `force_noise_n`: of every force sample, per axis.
+    `calibration_course`: what is added to the calibration bias over the episodes, straight between
+    the points and constant beyond them: a camera that drifts, or that somebody bumps into.
     """
 
     calibration_bias_m: Vector3
@@ -79,6 +90,16 @@ class FieldConfig(StrictModel):
     friction: NotNegative
     actuator_gain: Positive
     action_latency_s: NotNegative
+    calibration_course: tuple[CalibrationPoint, ...] = ()
+
+    @model_validator(mode="after")
+    def _onwards(self) -> "FieldConfig":
+        episodes = [point.episode for point in self.calibration_course]
+        if not all(before < after for before, after in pairwise(episodes)):
+            raise ValueError(
+                f"calibration_course: episodes {episodes}; allowed: each later than the one before"
+            )
+        return self
 
 
 class SimConfig(StrictModel):

@@ -7,30 +7,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from runtime.clock import Clock
-from runtime.gate_wire import Grant
+from runtime.events import Event
 from runtime.interfaces import (
     BasePolicy,
     CertifiedCommand,
-    GateClient,
-    GateHealth,
     Link,
     LinkDescription,
     RecorderHealth,
     RecordSink,
-    ResidualAnswer,
-    ResidualPolicy,
 )
 from runtime.layout import Floats
-from runtime.messages import (
-    Event,
-    Mode,
-    Request,
-    SignalKind,
-    Stage,
-    TaskSignal,
-    TickInputs,
-    TickRecord,
-)
+from runtime.messages import Mode, Request, SignalKind, TaskSignal, TickInputs, TickRecord
 from runtime.operator_port import Port
 from runtime.policy_contract import PolicyInterface
 from runtime.realtime import Pacer, Wake
@@ -197,82 +184,6 @@ class FaultyBase:
         self._inner.act(record, out)
         if self._switch.act():
             self._damage(out)
-
-
-class FaultyResidual:
-    """A residual whose action `damage` may change."""
-
-    def __init__(
-        self, inner: ResidualPolicy, switch: Switch, damage: Callable[[Floats], None]
-    ) -> None:
-        self._inner = inner
-        self._switch = switch
-        self._damage = damage
-
-    @property
-    def version(self) -> int:
-        """The inner residual's version."""
-        return self._inner.version
-
-    @property
-    def refused(self) -> int:
-        """How many offers the inner residual refused."""
-        return self._inner.refused
-
-    def act(
-        self, record: TickRecord, base_action: Floats, stage: Stage, out: ResidualAnswer
-    ) -> None:
-        """Act, then damage the action."""
-        self._inner.act(record, base_action, stage, out)
-        if self._switch.act():
-            self._damage(out.action)
-
-    def offer(self, data: bytes) -> str:
-        """Offer it to the inner residual."""
-        return self._inner.offer(data)
-
-
-class FaultyGate:
-    """A gate that is said to be lost, or its learner, or that offers `offered` in every tick.
-
-    Without an inner gate nothing is granted.
-    """
-
-    def __init__(
-        self,
-        inner: GateClient | None,
-        actions: int,
-        switch: Switch,
-        damage: GateHealth,
-        offered: bytes = b"",
-    ) -> None:
-        self._inner = inner
-        self._nothing = Grant(Stage.OBSERVE, [0.0] * actions)
-        self._switch = switch
-        self._damage = damage
-        self._offered = offered
-
-    @property
-    def grant(self) -> Grant:
-        """What the inner gate grants."""
-        return self._nothing if self._inner is None else self._inner.grant
-
-    def health(self) -> GateHealth:
-        """Return the inner gate's health, or the damage."""
-        if not self._offered and self._switch.act():
-            return self._damage
-        return GateHealth() if self._inner is None else self._inner.health()
-
-    def after(self, record: TickRecord, residual: ResidualPolicy) -> Sequence[Event]:
-        """Pass on what the inner gate does, and offer something of our own."""
-        if self._offered and self._switch.act():
-            residual.offer(self._offered)
-        return () if self._inner is None else self._inner.after(record, residual)
-
-    def close(self) -> None:
-        """Close the inner gate."""
-        if self._inner is not None:
-            self._inner.close()
 
 
 class FaultySink:

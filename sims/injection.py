@@ -7,6 +7,7 @@ injector.active = True
 
 from runtime.faults import Fault
 from sims import inside_injectors as inside
+from sims import learning_injectors as learning
 from sims import outside_injectors as outside
 from sims.injector import Injector
 
@@ -31,12 +32,21 @@ _ALL: tuple[type[Injector], ...] = (
     inside.BaseFailed,
     inside.InferenceSlow,
     inside.ObservationUnfamiliar,
-    inside.ResidualNotFinite,
-    inside.ResidualFailed,
-    inside.ResidualOutOfBound,
-    inside.SnapshotRefused,
-    inside.GateLost,
-    inside.LearnerLost,
+    learning.ResidualNotFinite,
+    learning.ResidualFailed,
+    learning.ResidualOutOfBound,
+    learning.SnapshotRefused,
+    learning.GateLost,
+    learning.LearnerLost,
+    learning.SuccessFell,
+    learning.SuccessBelowBase,
+    learning.ResidualLimited,
+    learning.ResidualSaturated,
+    learning.ResidualPresses,
+    learning.CriticMisjudges,
+    learning.UpdateGuardPassed,
+    learning.WeightsStale,
+    learning.ResidualHeld,
     inside.TooMuchAsked,
     inside.TickRaised,
     inside.DeadlineMissed,

@@ -1,4 +1,4 @@
-"""Injectors for what happens on the daemon's own side: policies, tick, pacing, recorder, people."""
+"""Injectors for what happens on the daemon's own side: base, tick, pacing, recorder, people."""
 
 import dataclasses
 import math
@@ -7,15 +7,12 @@ from abc import abstractmethod
 from typing import ClassVar
 
 from runtime.faults import Fault
-from runtime.interfaces import GateHealth
 from runtime.layout import Floats
 from runtime.loop import LoopParts
 from runtime.messages import Request
 from sims.faulty import (
     FaultyBase,
-    FaultyGate,
     FaultyPort,
-    FaultyResidual,
     FaultySink,
     FaultyTrajectory,
     LatePacer,
@@ -84,79 +81,6 @@ class ObservationUnfamiliar(_Base):
 
     def _damage(self, out: Floats) -> None:
         """The action stays as it is."""
-
-
-class _Residual(Injector):
-    """Damages what the residual asks for."""
-
-    def attach(self, parts: LoopParts) -> LoopParts:
-        """Wrap the residual."""
-        residual = FaultyResidual(parts.residual, self._switch, self._damage)
-        return dataclasses.replace(parts, residual=residual)
-
-    @abstractmethod
-    def _damage(self, out: Floats) -> None: ...
-
-
-class ResidualNotFinite(_Residual):
-    """The residual asks for NaN."""
-
-    fault = Fault.RESIDUAL_NOT_FINITE
-
-    def _damage(self, out: Floats) -> None:
-        out[0] = math.nan
-
-
-class ResidualFailed(_Residual):
-    """The residual raises."""
-
-    fault = Fault.RESIDUAL_FAILED
-
-    def _damage(self, out: Floats) -> None:
-        raise RuntimeError("injected: the residual failed")
-
-
-class ResidualOutOfBound(_Residual):
-    """The residual asks for more than any contract allows one."""
-
-    fault = Fault.RESIDUAL_OUT_OF_BOUND
-
-    def _damage(self, out: Floats) -> None:
-        out[0] = 1000.0
-
-
-class _Gate(Injector):
-    """Damages what control hears of the gate, or lets it offer `offered`."""
-
-    health: ClassVar[GateHealth] = GateHealth()
-    offered: ClassVar[bytes] = b""
-
-    def attach(self, parts: LoopParts) -> LoopParts:
-        """Wrap the gate, or put one where there is none."""
-        actions = len(parts.base.contract.action.names)
-        gate = FaultyGate(parts.gate, actions, self._switch, self.health, self.offered)
-        return dataclasses.replace(parts, gate=gate)
-
-
-class SnapshotRefused(_Gate):
-    """The gate offers what is no snapshot."""
-
-    fault = Fault.SNAPSHOT_REFUSED
-    offered = b"no snapshot"
-
-
-class GateLost(_Gate):
-    """The gate's heartbeat stays away."""
-
-    fault = Fault.GATE_LOST
-    health = GateHealth(gate_lost=True)
-
-
-class LearnerLost(_Gate):
-    """The learner's heartbeat stays away."""
-
-    fault = Fault.LEARNER_LOST
-    health = GateHealth(learner_lost=True)
 
 
 class _Trajectory(Injector):

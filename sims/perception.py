@@ -14,6 +14,9 @@ class Perception:
 
     def __init__(self, field: FieldConfig, rate_hz: float) -> None:
         self._bias = np.array([*field.calibration_bias_m, field.calibration_bias_yaw_rad])
+        course = field.calibration_course
+        self._moved_at = [point.episode for point in course]
+        self._moved = np.array([[*point.bias_m, point.bias_yaw_rad] for point in course])
         metres, radians = field.perception_episode_noise_m, field.perception_episode_noise_rad
         self._episode_std = np.array([metres, metres, metres, radians])
         metres, radians = field.perception_sample_noise_m, field.perception_sample_noise_rad
@@ -29,9 +32,11 @@ class Perception:
         self.sequence = 0
 
     def begin_episode(self, seed: tuple[int, int], now_ns: int) -> None:
-        """Draw the episode's error from `seed`; the next `step` takes an image with it."""
+        """Draw the episode's error from `seed`, whose second number counts episodes; the next
+        `step` takes an image with it."""
         self._rng = np.random.default_rng((*seed, 1))
-        self._error = self._bias + self._rng.standard_normal(4) * self._episode_std
+        drawn = self._rng.standard_normal(4) * self._episode_std
+        self._error = self._bias + self._moved_by(seed[1]) + drawn
         self._coming.clear()
         self._due_ns = now_ns
 
@@ -42,6 +47,13 @@ class Perception:
             self._due_ns += self._period_ns
         while self._coming and now_ns - self._coming[0][0] >= self._delay_ns:
             self._take(*self._coming.popleft())
+
+    def _moved_by(self, episode: int) -> Floats:
+        """Return what the calibration has moved by, [x, y, z, yaw]."""
+        if not self._moved_at:
+            return np.zeros(4)
+        columns = [np.interp(episode, self._moved_at, column) for column in self._moved.T]
+        return np.array(columns)
 
     def _look(self, true_pose: Floats) -> Floats:
         noise = self._rng.standard_normal(4) * self._sample_std

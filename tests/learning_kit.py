@@ -35,6 +35,20 @@ QUICK_LEARNER: dict[str, object] = {
         "warm_up_updates": 50,
     },
 }
+# with so little time the base fails about every other time, and does no harm: once it was seen to
+# succeed and to fail, the residual may try
+EAGER: dict[str, object] = {
+    "sim.field": "nominal",
+    "sim.seed": 4,
+    "episode.steps": 20,
+    "governor.observe_episodes": 1,
+    "governor.base_share": 0.0,
+    "governor.base_share_known": 0.0,
+    "governor.loss_budget": 100.0,
+    "governor.earn_episodes": 5,
+    "governor.shadow_episodes": 0,
+    "governor.dwell_episodes": 1,
+}
 # what was learnt within seconds has next to no authority: it leads no arm into a guard by chance
 GENTLE: dict[str, object] = {"residual.authority_ramp_s": 1000.0}
 

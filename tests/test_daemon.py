@@ -10,8 +10,9 @@ import numpy as np
 
 from runtime.control_process import ENDED_BY_STOP
 from runtime.errors import RecordError, StartRefused
+from runtime.events import EventKind
 from runtime.faults import Fault
-from runtime.messages import EventKind, Mode, Outcome, Phase, Request, SignalSource
+from runtime.messages import Mode, Outcome, Phase, Request, SignalSource
 from runtime.modes import ARMED
 from runtime.record_format import socket_folder
 from runtime.supervisor import CONTROL_DIED

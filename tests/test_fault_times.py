@@ -11,14 +11,17 @@ PAIRS = (
     (Fault.ENVELOPE_LIMITED, Fault.DEADLINE_MISSED),
     (Fault.TICK_RAISED, Fault.DEADLINES_MISSED),
 )
-REST = tuple(fault for fault in Fault if fault not in PAIRS[0] + PAIRS[1])
+LIMITED = (Fault.RESIDUAL_LIMITED,)
+REST = tuple(fault for fault in Fault if fault not in PAIRS[0] + PAIRS[1] + LIMITED)
 
 
 def test_every_fault_has_evidence_of_its_own() -> None:
     assert set(EVIDENCE) == set(Fault)
 
 
-@pytest.mark.parametrize("faults", [REST, *PAIRS], ids=["most", "pair", "other pair"])
+@pytest.mark.parametrize(
+    "faults", [REST, *PAIRS, LIMITED], ids=["most", "pair", "other pair", "limited"]
+)
 def test_the_safe_action_comes_within_debounce_and_a_tick(faults: tuple[Fault, ...]) -> None:
     bench = Bench(faults, seed=2)
     times = [measured(bench, ROWS[fault], 1) for fault in faults]

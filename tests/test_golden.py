@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from runtime import rerun
+from runtime.events import EventKind
 from runtime.faults import Fault
-from runtime.messages import EventKind, Limit, Mode, Outcome
+from runtime.messages import Limit, Mode, Outcome
 from runtime.records import Record, read_record
 from runtime.rerun import replay_record
 from tests.daemon_kit import assert_ended_at_rest, assert_kept_invariants

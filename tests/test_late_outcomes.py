@@ -11,16 +11,19 @@ import pytest
 import torch
 
 from policies.learner.replay import Pool
-from policies.learner.trainer import Setup, Trainer
+from policies.learner.setup import Setup
+from policies.learner.trainer import Trainer
 from policies.lineage import Lineage
 from runtime.control_process import ENDED_BY_STOP
+from runtime.events import Event, EventKind
 from runtime.faults import Response
 from runtime.gate_wire import Candidate
-from runtime.messages import Event, EventKind, Mode, Outcome
+from runtime.messages import Mode, Outcome
 from runtime.record_format import RecorderStatus
 from runtime.records import Record
 from runtime.residual_tally import progress_of
 from runtime.snapshot import decode_snapshot
+from runtime.summary import summary
 from runtime.wire import Correction
 from tests.daemon_kit import ROOT, Daemon, daemon, trimtab, write_config
 from tests.learning_kit import GENTLE, QUICK_LEARNER
@@ -172,6 +175,9 @@ def test_rewards_follow_what_is_known_and_unknown_is_not_failure(worked: Worked)
     outcomes = [ledger.outcome(episode) for episode in range(1, last)]
     assert outcomes == [Outcome.FAILURE] * 2 + [Outcome.UNKNOWN] * (last - 3)
     assert last > 5
+    # what people see is what is learnt from
+    told = [row.outcome for row in summary(record).episodes if row.episode < last]
+    assert told == [outcome.name for outcome in outcomes]
     assert replay.outcomes(last) == [0.0, 0.0]
     assert {name: ledger.counts[name] for name in ("late", "doubled", "corrected", "stray")} == {
         "late": 4,

@@ -7,9 +7,9 @@ import pytest
 
 from policies.learner_process import CHECKPOINT, CHECKPOINT_UPDATES
 from policies.lineage import Lineage
+from runtime.events import EventKind
 from runtime.faults import Response
 from runtime.gate_wire import Verdict
-from runtime.messages import EventKind
 from runtime.record_format import RecorderStatus
 from runtime.records import Record
 from runtime.residual_tally import verdict_of

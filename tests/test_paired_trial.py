@@ -4,9 +4,10 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from runtime.gate_wire import Grant
 from runtime.interfaces import BasePolicy, ResidualAnswer, ResidualPolicy
 from runtime.layout import Floats
-from runtime.messages import Outcome, Phase, SignalKind, Stage, TickRecord, new_record
+from runtime.messages import Outcome, Phase, SignalKind, TickRecord, new_record
 from tests.benchmarks.paired_trial import PairedTally, PairedTrial, Start, run_twin, summary
 from tests.benchmarks.residual_kit import Run, Study, study_deployment, train
 from tests.runtime.control_kit import panda_sizes
@@ -47,12 +48,15 @@ class Sideways:
     version, refused = 1, 0
 
     def act(
-        self, record: TickRecord, base_action: Floats, stage: Stage, out: ResidualAnswer
+        self, record: TickRecord, base_action: Floats, grant: Grant, out: ResidualAnswer
     ) -> None:
         out.action[:] = (0.6, 0.0, 0.0, 0.0)
         out.takes_part = True
 
     def offer(self, data: bytes) -> str:
+        return ""
+
+    def go_back(self, data: bytes) -> str:
         return ""
 
 

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from policies.learner.trainer import Setup
+from policies.learner.setup import Setup
 from runtime.errors import TrimtabError
 from runtime.interfaces import LinkDescription
 from runtime.snapshot import decode_snapshot, matrices

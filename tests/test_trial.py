@@ -74,17 +74,16 @@ def test_three_records_of_three_parts(records: list[Record]) -> None:
     assert learning.scalar("residual_version")[-1] > 0
 
 
-def test_what_was_learnt_acts_from_the_first_episode_and_without_noise(
+def test_what_was_learnt_is_there_from_the_first_episode_and_moves_nothing_unearned(
     records: list[Record],
 ) -> None:
     learnt, last = records[2], records[1].scalar("residual_version")[-1]
     running = learnt.scalar("policy_due") != 0
-    assert set(learnt.scalar("residual_stage")[running]) == {Stage.ADAPTIVE}
+    assert set(learnt.scalar("residual_stage")[running]) == {Stage.OBSERVE}
     # the last promoted one may not have come to act any more while learning
     assert (learnt.scalar("residual_version")[running][1:] >= last).all()
     assert not learnt.column("residual_noise").any()
-    # outside its region it has none
-    assert learnt.column("authority").any()
+    assert not learnt.column("authority").any()
 
 
 def test_it_says_how_they_compare(said: Said, records: list[Record], page: Path) -> None:
@@ -109,7 +108,7 @@ def test_the_page_can_be_drawn_again_from_the_records(
 
 
 def test_it_refuses_before_anything_starts(tmp_path: Path) -> None:
-    bare = write_config(tmp_path, {**QUICK, "gate": None, "learner": None})
+    bare = write_config(tmp_path, {**QUICK, "gate": None, "governor": None, "learner": None})
     refused = trimtab("trial", "--config", bare, "--json")
     assert refused.code == ConfigError.exit_code
     assert "no `gate` block" in refused.err

@@ -21,7 +21,7 @@ from policies.learner.update_guard import UpdateGuard
 from runtime.errors import LearnerError
 from runtime.snapshot import forward
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 CHUNK = 16
 
 
@@ -43,17 +43,25 @@ class Problem:
         return Columns(self.observation, len(self.bound))
 
 
+class SavedNetworks(msgspec.Struct, frozen=True):
+    """What learning has made of the networks: their `LearnerState`, and the steps it took."""
+
+    vectors: dict[str, bytes]
+    critic_steps: int
+    actor_steps: int
+
+
 class SavedAgent(msgspec.Struct, frozen=True):
     """A checkpoint: everything of an `Agent` but the replay, which the records hold."""
 
     version: int
     settings: str
     problem: str
-    vectors: dict[str, bytes]
+    networks: SavedNetworks
     rows: str
     noise: bytes
-    critic_steps: int
-    actor_steps: int
+    made: int
+    waived: int
     force_scale: float
 
 
@@ -100,13 +108,20 @@ class Agent:
         self._both = CompiledStep(self._update.both_steps)
         self._critic_steps = 0
         self._actor_steps = 0
+        self._made = 0
+        self._waived = 0
         self._compile()
         self._last: tuple[torch.Tensor, Draws, torch.Tensor] | None = None
 
     @property
     def updates(self) -> int:
-        """Critic steps so far, warm-up included."""
-        return self._critic_steps
+        """Critic steps made so far, warm-up and those that were undone included."""
+        return self._made
+
+    @property
+    def warm(self) -> bool:
+        """Whether the critics' warm-up is over: before it, the actor has learnt nothing."""
+        return self._critic_steps >= self.settings.warm_up_updates
 
     @property
     def failure(self) -> str | None:
@@ -120,10 +135,15 @@ class Agent:
 
     def due(self, steps: int) -> int:
         """Return the updates still owed after `steps` policy steps beyond the prefill: the warm-up
-        and updates_per_step for each. In lockstep the plant waits for them.
+        and updates_per_step for each. In lockstep the plant waits for them. What was undone is
+        not owed again.
         """
         owed = self.settings.warm_up_updates + int(steps * self.settings.updates_per_step)
-        return max(0, owed - self._critic_steps)
+        return max(0, owed - self._made - self._waived)
+
+    def waive(self, count: int) -> None:
+        """Owe so many updates less: they will never be made."""
+        self._waived += count
 
     def update(self, count: int) -> None:
         """Take `count` gradient steps.
@@ -137,7 +157,7 @@ class Agent:
         for name, vector in self._state._asdict().items():
             if not torch.isfinite(vector).all():
                 raise LearnerError(
-                    f"{name} is no longer finite after {self._critic_steps} updates; go back to "
+                    f"{name} is no longer finite after {self._made} updates; go back to "
                     "the last checkpoint, and lower learning_rate if it happens again"
                 )
 
@@ -187,14 +207,47 @@ class Agent:
 
     def calibration(self, episodes: int) -> Calibration:
         """Return what the critics (their mean) promise at the starts of the newest `episodes`
-        online ones for the averaged actor's action, against the returns that were achieved.
+        online ones in which a residual acted, for the averaged actor's action, against the returns
+        that were achieved. What the base alone achieves is no measure of what they promise.
         """
-        starts = self.replay.starts(episodes)
+        starts = self.replay.starts(episodes, acted=True)
         n, d = self.problem.observation, len(self.problem.bound)
         observation, base = starts[:, :n], starts[:, n : n + d]
         residual, _ = forward(self.actor_arrays(), starts[:, : n + d])
         promised = self.values(observation, base, residual).mean(axis=0)
         return CalibrationMonitor().judge(promised, starts[:, -1])
+
+    def networks(self) -> SavedNetworks:
+        """Return what learning has made of the networks so far."""
+        return SavedNetworks(
+            vectors={k: v.numpy().tobytes() for k, v in self._state._asdict().items()},
+            critic_steps=self._critic_steps,
+            actor_steps=self._actor_steps,
+        )
+
+    def go_back(self, saved: SavedNetworks) -> None:
+        """Put the networks back to what `networks` returned; chance and `updates` go on.
+
+        Raises:
+            LearnerError: they are of other sizes.
+        """
+        vectors = {
+            name: torch.from_numpy(np.frombuffer(content, dtype=np.float32).copy())
+            for name, content in saved.vectors.items()
+        }
+        sizes = {name: len(vector) for name, vector in self._state._asdict().items()}
+        if {name: len(vector) for name, vector in vectors.items()} != sizes:
+            raise LearnerError("the checkpoint's vectors have other sizes; it is damaged")
+        for name, vector in self._state._asdict().items():
+            vector.copy_(vectors[name])
+        self._critic_steps, self._actor_steps = saved.critic_steps, saved.actor_steps
+
+    def begin_anew(self) -> None:
+        """Forget all that was learnt: other first networks, and a warm-up before candidates."""
+        fresh = _first_state(self._networks, self.settings, self._chance.rows)
+        for vector, first in zip(self._state, fresh, strict=True):
+            vector.copy_(first)
+        self._critic_steps = self._actor_steps = 0
 
     def state(self) -> bytes:
         """Return a checkpoint: with the same replay, learning goes on from it bit for bit."""
@@ -204,11 +257,11 @@ class Agent:
                 version=STATE_VERSION,
                 settings=self.settings.model_dump_json(),
                 problem=repr(self.problem),
-                vectors={k: v.numpy().tobytes() for k, v in self._state._asdict().items()},
+                networks=self.networks(),
                 rows=rows,
                 noise=noise,
-                critic_steps=self._critic_steps,
-                actor_steps=self._actor_steps,
+                made=self._made,
+                waived=self._waived,
                 force_scale=self.replay.force_scale,
             )
         )
@@ -234,17 +287,9 @@ class Agent:
                     f"the checkpoint's {what} {found}; this learner's {wanted}. Start it with the "
                     "checkpoint's, or without the checkpoint"
                 )
-        vectors = {
-            name: torch.from_numpy(np.frombuffer(content, dtype=np.float32).copy())
-            for name, content in saved.vectors.items()
-        }
-        sizes = {name: len(vector) for name, vector in self._state._asdict().items()}
-        if {name: len(vector) for name, vector in vectors.items()} != sizes:
-            raise LearnerError("the checkpoint's vectors have other sizes; it is damaged")
-        for name, vector in self._state._asdict().items():
-            vector.copy_(vectors[name])
+        self.go_back(saved.networks)
         self._chance.restore(saved.rows, saved.noise)
-        self._critic_steps, self._actor_steps = saved.critic_steps, saved.actor_steps
+        self._made, self._waived = saved.made, saved.waived
         self.replay.raise_force_scale(saved.force_scale)
 
     def _compile(self) -> None:
@@ -300,6 +345,7 @@ class Agent:
         for _ in range(count):
             warming = self._critic_steps < settings.warm_up_updates
             self._critic_steps += 1
+            self._made += 1
             moving = not warming and self._critic_steps % settings.actor_delay == 0
             self._actor_steps += moving
             moves.append(moving)

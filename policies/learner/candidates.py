@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from policies.learner.agent import Agent
 from policies.learner.networks import Float32s
 from runtime.layout import Floats
-from runtime.snapshot import Layer, Snapshot, SnapshotParity, encode_snapshot, sealed
+from runtime.snapshot import Layer, Snapshot, SnapshotParity, sealed
 
 PARITY_ROWS = 16
 # mean actions lie in [-1, 1], so no mean squared distance is larger
@@ -66,8 +66,8 @@ class Label:
     steps: int
 
 
-def candidate(agent: Agent, normaliser: Normaliser, seen: Seen, label: Label) -> bytes:
-    """Return the agent's averaged actor as an encoded snapshot."""
+def candidate(agent: Agent, normaliser: Normaliser, seen: Seen, label: Label) -> Snapshot:
+    """Return the agent's averaged actor as a snapshot."""
     layers = agent.actor_arrays()
     guard = agent.settings.update_guard
     constraint = agent.diagnostics().get("constraint", 0.0)
@@ -95,7 +95,7 @@ def candidate(agent: Agent, normaliser: Normaliser, seen: Seen, label: Label) ->
             actions=_mean_actions(layers, rows).tolist(),
         ),
     )
-    return encode_snapshot(sealed(snapshot))
+    return sealed(snapshot)
 
 
 def _layer(weights: Float32s, bias: Float32s) -> Layer:

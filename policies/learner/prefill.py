@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from policies.experience import Episode
 from policies.learner.trainer_settings import TrainerSettings
-from policies.outcomes import KNOWN
 from runtime.messages import Outcome
+from runtime.outcomes import KNOWN
 
 
 class Prefill:

@@ -4,8 +4,10 @@ An episode enters sampling when it has ended and its outcome is known; a correct
 rewards and returns in place. Plain numpy: rebuilt from the same steps it is the same, bit for bit.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +98,9 @@ class _Episode:
     outcome_reward: float | None = None
     terminal: bool = True
     ended: bool = False
+    versions: tuple[int, ...] = ()
+    acted: bool = False
+    aside: bool = False
 
 
 @dataclass(slots=True)
@@ -133,8 +138,11 @@ class Replay:
         self._ready = {}
         self._latest = (-1, self._rows[:0])
 
-    def begin_episode(self, episode: int, *, offline: bool = False) -> None:
-        """Open an episode; `offline` puts it into the base's half of mixed batches.
+    def begin_episode(
+        self, episode: int, *, offline: bool = False, versions: tuple[int, ...] = ()
+    ) -> None:
+        """Open an episode; `offline` puts it into the base's half of mixed batches; `versions`:
+        the snapshots that act in it.
 
         Raises:
             LearnerError: another is open, or this number was used before.
@@ -145,7 +153,7 @@ class Replay:
             )
         if episode in self._episodes:
             raise LearnerError(f"episode {episode} is in the replay already; numbers are unique")
-        self._episodes[episode] = _Episode(start=self._cursor, offline=offline)
+        self._episodes[episode] = _Episode(self._cursor, offline, versions=versions)
         self._open = episode
 
     def add_step(self, step: Step) -> None:
@@ -181,6 +189,7 @@ class Replay:
         rest[:] = values[n + 2 * d :]
         self._sources[self._cursor] = step.source
         episode.length += 1
+        episode.acted |= step.source is not Source.BASE
         self._cursor = (self._cursor + 1) % self.capacity
 
     def end_episode(self, outcome_reward: float | None, *, terminal: bool = True) -> None:
@@ -218,6 +227,18 @@ class Replay:
         known.outcome_reward = outcome_reward
         self._materialise(known)
         return True
+
+    def set_aside(self, undone: Container[int]) -> int:
+        """Take the episodes in which an undone version acted out of sampling, and those back in
+        that were out for it and need not be. Returns how many ended ones are out now.
+        """
+        ended = [episode for episode in self._episodes.values() if episode.ended]
+        for episode in ended:
+            aside = any(version in undone for version in episode.versions)
+            if aside != episode.aside:
+                episode.aside = aside
+                self._materialise(episode)
+        return sum(episode.aside for episode in ended)
 
     def raise_force_scale(self, scale: float) -> None:
         """Raise the force cost's scale to `scale`, in [0, 1], and rewrite all rewards; a lower
@@ -284,19 +305,24 @@ class Replay:
             self._stale = False
         return self._ready[pool]
 
-    def starts(self, count: int, *, offline: bool = False) -> Float32s:
-        """Return the first rows of the newest `count` sampled episodes of a kind, oldest first."""
-        known = [e.start for e in self._episodes.values() if _sampled(e) and e.offline == offline]
-        return self._rows[known[-count:] if count else []]
+    def starts(self, count: int, *, offline: bool = False, acted: bool = False) -> Float32s:
+        """Return the first rows of the newest `count` sampled episodes of a kind, oldest first;
+        `acted`: only of those in which a residual acted."""
+        known = (
+            episode.start
+            for episode in reversed(self._episodes.values())
+            if _sampled(episode) and episode.offline == offline and (episode.acted or not acted)
+        )
+        return self._rows[list(islice(known, count))[::-1]]
 
     def outcomes(self, count: int) -> list[float]:
-        """Return the outcome rewards of the newest `count` online episodes with a known outcome."""
-        known = [
+        """Return the outcome rewards of the newest `count` online episodes that are sampled."""
+        known = (
             episode.outcome_reward
-            for episode in self._episodes.values()
-            if not episode.offline and episode.outcome_reward is not None
-        ]
-        return known[-count:] if count else []
+            for episode in reversed(self._episodes.values())
+            if _sampled(episode) and not episode.offline and episode.outcome_reward is not None
+        )
+        return list(islice(known, count))[::-1]
 
     def _opened(self) -> _Episode:
         if self._open is None:
@@ -321,7 +347,7 @@ class Replay:
         """Write n-step reward, discount, next state and G of an ended episode into its rows."""
         rows = self._indices(episode)
         self._stale = True
-        if episode.outcome_reward is None:
+        if episode.outcome_reward is None or episode.aside:
             self._pools[rows] = Pool.NONE
             return
         self._pools[rows] = Pool.OFFLINE if episode.offline else Pool.ONLINE
@@ -343,7 +369,7 @@ class Replay:
 
 
 def _sampled(episode: _Episode) -> bool:
-    return episode.ended and episode.outcome_reward is not None
+    return episode.ended and episode.outcome_reward is not None and not episode.aside
 
 
 def returns_to_go(rewards: Float32s, discount: float) -> Float32s:

@@ -4,92 +4,37 @@ Ticks and events go in, in order; progress and candidates come out, in the order
 to be sent. The same ticks and the same seed give the same learner, whatever the batches were.
 """
 
-import json
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 
 import msgspec
 import numpy as np
 
 from policies.experience import Dropped, Episode, Experience, PolicyStep, Rows, StepSeen
+from policies.learner import checkpoint
 from policies.learner.agent import Agent, Problem
 from policies.learner.candidates import PARITY_ROWS, Label, Normaliser, Seen, candidate
+from policies.learner.filling import acting_versions, replay_steps
 from policies.learner.prefill import Prefill
-from policies.learner.replay import Source, Step
-from policies.learner.trainer_settings import TrainerSettings
-from policies.outcomes import KNOWN, Ruling
-from runtime.config import Config, parse, parse_yaml
+from policies.learner.replay import Pool
+from policies.learner.rollbacks import KeptStates, Undone
+from policies.learner.setup import Setup
 from runtime.errors import LearnerError
+from runtime.events import Event, EventKind
 from runtime.gate_wire import Candidate, Progress
 from runtime.layout import Floats
-from runtime.messages import Event, EventKind, Outcome, SignalSource, Sizes
-from runtime.policy_contract import PolicyContract
-from runtime.record_format import RecordHeader
-from runtime.residual_spec import GateConfig, ResidualConfig
-from runtime.snapshot import interface_hash
-from runtime.wire import Correction
+from runtime.messages import Outcome, SignalSource
+from runtime.outcomes import KNOWN, Ruling, correction_of
+from runtime.snapshot import encode_snapshot, interface_hash
+from runtime.wire import Rollback
 
-STATE_VERSION = 1
 # between two signs of life the learner makes at most so many updates
 UPDATES_PER_BOUT = 20
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a trainer is made for; `of` reads it from a record's header.
-
-    Raises:
-        LearnerError: in lockstep robot and learner would wait for each other.
-    """
-
-    sizes: Sizes
-    contract: PolicyContract
-    residual: ResidualConfig
-    gate: GateConfig
-    settings: TrainerSettings
-
-    def __post_init__(self) -> None:
-        every, lag = self.settings.update_every_steps, self.gate.lockstep_lag_steps
-        if not (every <= lag):
-            raise LearnerError(
-                f"learner.update_every_steps {every} is above gate.lockstep_lag_steps {lag}: in "
-                "lockstep the robot would wait for a learner that waits for the robot; make it "
-                "at most that"
-            )
-
-    @classmethod
-    def of(cls, header: RecordHeader) -> "Setup":
-        """Return the setup of the run that a header describes.
-
-        Raises:
-            ConfigError: its config or contract cannot be used.
-            LearnerError: the run has no residual or no gate.
-        """
-        config = parse(
-            Config, parse_yaml(header.config, "the record's config"), "the record's config"
-        )
-        if config.residual is None or config.gate is None:
-            raise LearnerError(
-                "the record's config lacks the block `residual` or `gate`, so there is nothing to "
-                "learn; add both and record again"
-            )
-        contract = parse(PolicyContract, json.loads(header.contract), "the record's contract")
-        settings = parse(TrainerSettings, config.learner or {}, "learner")
-        return cls(header.sizes(), contract, config.residual, config.gate, settings)
-
-
-class SavedTrainer(msgspec.Struct, frozen=True):
-    """A checkpoint: everything of a Trainer but what the records hold. `position`: the last tick
-    taken in; `begun_at`, `candidate_at`: the policy steps at which the prefill ended and the last
-    candidate was made, -1 before."""
-
-    version: int
-    position: int
-    begun_at: int
-    candidate_at: int
-    next_version: int
-    agent: bytes
+# on whose starts the critic is judged: as many as the force cost's share of successes is of
+JUDGED_EPISODES = 20
+# a ratio that is no number is too much, and messages carry numbers
+_FAR_TOO_MUCH = 1e9
+_HEARD = (EventKind.OUTCOME, EventKind.ROLLBACK)
 
 
 class Trainer:
@@ -123,6 +68,12 @@ class Trainer:
         self._begun_at = -1
         self._candidate_at = -1
         self._parent = 0
+        self._trial = 0
+        self._undone = Undone()
+        self._rollbacks: list[tuple[Event, Rollback]] = []
+        self._kept = KeptStates()
+        self._critic_gap = 0.0
+        self._update_ratio = 0.0
         self._notes: list[str] = []
         self._learning = True
         self._feeding = False
@@ -157,8 +108,10 @@ class Trainer:
         for piece, said in _in_order(rows, events):
             for news in self._experience.feed(piece):
                 yield from self._take(news)
-            if said is not None:
+            if said is not None and said.kind is EventKind.OUTCOME:
                 self._correct(said)
+            elif said is not None:
+                self._roll_back(said)
         self._feeding = False
 
     def rebuild(self, rows: Rows, events: Sequence[Event] = ()) -> None:
@@ -177,12 +130,16 @@ class Trainer:
         if self._feeding:
             raise LearnerError("a checkpoint in the middle of a feed; make it between two")
         return msgspec.msgpack.encode(
-            SavedTrainer(
-                version=STATE_VERSION,
+            checkpoint.SavedTrainer(
+                version=checkpoint.STATE_VERSION,
                 position=self.position,
                 begun_at=self._begun_at,
                 candidate_at=self._candidate_at,
                 next_version=self.next_version,
+                rollbacks=len(self._rollbacks),
+                critic_gap=self._critic_gap,
+                update_ratio=self._update_ratio,
+                kept=self._kept.saved,
                 agent=self.agent.state(),
             )
         )
@@ -194,7 +151,7 @@ class Trainer:
         Raises:
             LearnerError: it is no checkpoint.
         """
-        return _saved(data).position
+        return checkpoint.read(data).position
 
     def restore(self, data: bytes) -> None:
         """Go on from a checkpoint, after `rebuild` up to its position.
@@ -202,7 +159,7 @@ class Trainer:
         Raises:
             LearnerError: it is no checkpoint, or not one of these records.
         """
-        saved = _saved(data)
+        saved = checkpoint.read(data)
         if saved.position != self.position or saved.begun_at != self._begun_at:
             raise LearnerError(
                 f"the checkpoint was made at tick {saved.position}, learning since step "
@@ -211,6 +168,11 @@ class Trainer:
             )
         self.agent.restore(saved.agent)
         self._candidate_at, self.next_version = saved.candidate_at, saved.next_version
+        self._critic_gap, self._update_ratio = saved.critic_gap, saved.update_ratio
+        self._kept = KeptStates(saved.kept)
+        # one that came right after the checkpoint was rebuilt with the records, without the agent
+        for _, said in self._rollbacks[saved.rollbacks :]:
+            self._return_to(said)
 
     # -- what the records tell ----------------------------------------------------------------
 
@@ -231,7 +193,8 @@ class Trainer:
             np.minimum(self._low, step.features, out=self._low)
             np.maximum(self._high, step.features, out=self._high)
             # what acted on the robot, and not what the gate said meanwhile: that comes at any time
-            self._parent = max(self._parent, step.version)
+            if step.version not in self._undone:
+                self._parent = max(self._parent, step.version)
         if episode.guarded:
             self._guarded.add(episode.number)
         self._recent = [*self._recent, *episode.steps][-PARITY_ROWS:]
@@ -252,14 +215,43 @@ class Trainer:
 
     def _correct(self, event: Event) -> None:
         try:
-            said = msgspec.json.decode(event.text, type=Correction)
-            outcome = Outcome[said.outcome]
-        except (msgspec.MsgspecError, KeyError) as error:
-            self._notes.append(f"a correction that nobody understands: {event.text!r}: {error}")
+            said = correction_of(event)
+        except ValueError as error:
+            self._notes.append(str(error))
             return
-        self._take_ruling(
-            self._experience.ledger.said(said.episode, outcome, SignalSource.OPERATOR)
-        )
+        if said is not None:
+            self._take_ruling(self._experience.ledger.said(*said, SignalSource.OPERATOR))
+
+    def _roll_back(self, event: Event) -> None:
+        """Take down that an earlier snapshot is live again; learn no more from what was undone."""
+        if any(event == before for before, _ in self._rollbacks):
+            return
+        try:
+            said = msgspec.json.decode(event.text, type=Rollback)
+        except msgspec.MsgspecError as error:
+            self._notes.append(f"a rollback that nobody understands: {event.text!r}: {error}")
+            return
+        self._rollbacks.append((event, said))
+        self._undone.go_back(said.version, said.undone)
+        self._parent, self._trial = said.version, said.trial
+        aside = self.agent.replay.set_aside(self._undone)
+        note = f"snapshot {said.version} for {said.undone} ({said.why}): {aside} episodes set aside"
+        self._notes.append(note)
+        if self._learning:
+            self._return_to(said)
+
+    def _return_to(self, said: Rollback) -> None:
+        """Let the agent be again what it was when what is live was made."""
+        if not (said.version < said.undone):
+            return
+        self._critic_gap = self._update_ratio = 0.0
+        kept = self._kept.go_back(said.version)
+        if kept is not None:
+            self.agent.go_back(kept[1])
+            self._notes.append(f"learning goes on from where candidate {kept[0]} was made")
+        elif self.begun:
+            self.agent.begin_anew()
+            self._notes.append("learning begins anew: nothing that old was kept")
 
     def _begin_if_due(self) -> None:
         """End the prefill once there is enough to learn from."""
@@ -290,33 +282,21 @@ class Trainer:
         features = normaliser(
             np.array([*(step.features for step in episode.steps), episode.last_features])
         )
-        # the step after the last is never taken: its base action is bootstrapped on by nobody
-        following = (*episode.steps[1:], episode.steps[-1])
-        replay.begin_episode(episode.number if number is None else number, offline=offline)
-        for step, after, (here, there) in zip(
-            episode.steps, following, pairwise(features), strict=True
-        ):
-            replay.add_step(
-                Step(
-                    observation=here,
-                    base_action=step.base.astype(np.float32),
-                    residual=self._stored(step).astype(np.float32),
-                    next_observation=there,
-                    next_base_action=after.base.astype(np.float32),
-                    force_n=step.force_n,
-                    source=_source(step),
-                )
-            )
+        replay.begin_episode(
+            episode.number if number is None else number,
+            offline=offline,
+            versions=() if offline else acting_versions(episode),
+        )
+        for step in replay_steps(episode, features, self._setup.settings.stored):
+            replay.add_step(step)
         outcome = episode.outcome if offline else self._outcome(episode)
         replay.end_episode(self._reward(outcome))
+        replay.set_aside(self._undone)
 
     def _outcome(self, episode: Episode) -> Outcome:
         """Return what is known of an episode of this run by now."""
         ledger = self._experience.ledger
         return episode.outcome if episode.guarded else ledger.outcome(episode.number)
-
-    def _stored(self, step: PolicyStep) -> Floats:
-        return step.executed if self._setup.settings.stored == "executed" else step.granted
 
     def _reward(self, outcome: Outcome) -> float | None:
         """Return the contract's reward of an outcome, None while it is not known."""
@@ -332,16 +312,30 @@ class Trainer:
         if self.begun and self._learning:
             done = self._steps - self._setup.settings.update_every_steps
             while due := self.agent.due(self._steps - self._begun_at):
+                if not len(self.agent.replay.ready(Pool.NONE)):
+                    self.agent.waive(due)
+                    break
                 self.agent.update(min(due, UPDATES_PER_BOUT))
-                yield Progress(done, self.agent.updates)
+                yield self._progress(done)
+            self._judge_critic()
             if self._candidate_due():
                 yield self._candidate()
         text, self._notes = "; ".join(self._notes), []
-        yield Progress(self._steps, self.agent.updates, text)
+        yield self._progress(self._steps, text)
+
+    def _progress(self, steps: int, text: str = "") -> Progress:
+        return Progress(steps, self.agent.updates, text, self._critic_gap, self._update_ratio)
+
+    def _judge_critic(self) -> None:
+        """Say how much more the critic surely promises than was achieved; 0 while nobody knows."""
+        unit = self.agent.problem.success_reward or 1.0
+        low = self.agent.calibration(JUDGED_EPISODES).low / unit
+        self._critic_gap = low if math.isfinite(low) else 0.0
 
     def _candidate_due(self) -> bool:
         since = self._steps - self._candidate_at
-        return self._candidate_at < 0 or since >= self._setup.settings.candidate_every_steps
+        every = self._setup.settings.candidate_every_steps
+        return self.agent.warm and (self._candidate_at < 0 or since >= every)
 
     def _candidate(self) -> Candidate:
         assert self._normaliser is not None
@@ -354,34 +348,20 @@ class Trainer:
             self._high,
         )
         label = Label(version, self._parent, self._contract, self._steps)
-        return Candidate(candidate(self.agent, self._normaliser, seen, label), self._steps)
-
-
-def _source(step: PolicyStep) -> Source:
-    if step.noisy:
-        return Source.EXPLORING
-    return Source.RESIDUAL if step.version and step.granted.any() else Source.BASE
-
-
-def _saved(data: bytes) -> SavedTrainer:
-    try:
-        saved = msgspec.msgpack.decode(data, type=SavedTrainer)
-    except msgspec.MsgspecError as error:
-        raise LearnerError(f"{len(data)} bytes are no trainer's checkpoint: {error}") from None
-    if saved.version != STATE_VERSION:
-        raise LearnerError(
-            f"checkpoint version {saved.version}; this trainer reads {STATE_VERSION}. Start "
-            "without it: the records hold the rest"
-        )
-    return saved
+        made = candidate(self.agent, self._normaliser, seen, label)
+        self._kept.keep(version, self.agent.networks())
+        if self._setup.settings.agent.update_guard is not None:
+            ratio = made.constraint / made.constraint_max
+            self._update_ratio = ratio if math.isfinite(ratio) else _FAR_TOO_MUCH
+        return Candidate(encode_snapshot(made), self._steps, self._trial)
 
 
 def _in_order(rows: Rows, events: Sequence[Event]) -> Iterator[tuple[Rows, Event | None]]:
-    """Cut the rows where somebody corrects an outcome: the same order whatever the batches."""
+    """Cut the rows at the events that a trainer hears: the same order whatever the batches."""
     ticks = rows["tick"][:, 0]
     begin = 0
     for event in events:
-        if event.kind is EventKind.OUTCOME:
+        if event.kind in _HEARD:
             end = int(np.searchsorted(ticks, event.tick, side="right"))
             yield rows[begin:end], event
             begin = max(begin, end)

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from runtime.faults import Fault, Response
-from runtime.layout import Floats
+from runtime.layout import Floats, Ints
 from runtime.messages import GUARDS, Mode, Phase, Request, SignalKind, TickRecord
 from runtime.robot_spec import JointLimits
+from tests.benchmarks import fault_evidence_residual as said
+from tests.benchmarks.fault_evidence_residual import ResidualPast
 
 MS = 1_000_000
 GROUP_BUDGETS_NS = (10 * MS, 20 * MS, 200 * MS)
@@ -22,7 +24,7 @@ LINK_BUDGET_NS = 100 * MS
 BASE_AGE_NS = 120 * MS
 INFERENCE_NS = 20 * MS
 UNFAMILIAR = 3.0
-RESIDUAL_BOUND = 0.4
+RESIDUAL_BOUND = 0.6
 MISSED_PER_S = 25
 SERVO_HZ = 500
 WALL_STEP_NS = 50 * MS
@@ -42,12 +44,14 @@ class Before:
     refused: int = 0
     wall_ns: int = 0
     q: Floats | None = None
+    residual: ResidualPast = field(default_factory=ResidualPast)
     # when the policy took over; None while it does not act
     acting_since_ns: int | None = None
     missed: deque[int] = field(default_factory=lambda: deque(maxlen=SERVO_HZ))
 
     def look(self, record: TickRecord) -> None:
         """Take this tick for the next one's before; a measurement that jumped is no place."""
+        self.residual.look(record)
         self.missed.append(int(record.missed_ticks[0]))
         self.sequence = record.group_sequence.tolist()
         self.dropped = int(record.records_dropped[0])
@@ -100,6 +104,10 @@ def _late(record: TickRecord, before: Before) -> bool:
     return sum(before.missed) + int(record.missed_ticks[0]) > MISSED_PER_S
 
 
+def _pair(counts: Ints) -> tuple[int, int]:
+    return int(counts[0]), int(counts[1])
+
+
 def _guard(name: str) -> Evidence:
     index = GUARDS.index(name)
     return lambda record, _: not bool(record.guard_margin[index] >= 0.0)
@@ -119,12 +127,21 @@ EVIDENCE: dict[Fault, Evidence] = {
     Fault.BASE_FAILED: lambda r, _: bool(r.base_failed[0]),
     Fault.RESIDUAL_NOT_FINITE: lambda r, _: not np.isfinite(r.residual_action).all(),
     Fault.RESIDUAL_FAILED: lambda r, _: bool(r.residual_failed[0]),
-    Fault.RESIDUAL_OUT_OF_BOUND: lambda r, _: not bool(
-        np.abs(r.residual_action).max() <= RESIDUAL_BOUND
+    Fault.RESIDUAL_OUT_OF_BOUND: lambda r, _: (
+        not bool(np.abs(r.residual_action).max() <= RESIDUAL_BOUND)
     ),
     Fault.SNAPSHOT_REFUSED: lambda r, b: int(r.snapshots_refused[0]) > b.refused,
     Fault.GATE_LOST: lambda r, _: bool(r.gate_lost[0]),
     Fault.LEARNER_LOST: lambda r, _: bool(r.learner_lost[0]),
+    Fault.SUCCESS_FELL: lambda r, b: said.failed(r, b.residual, _pair(r.own_reference)),
+    Fault.SUCCESS_BELOW_BASE: lambda r, b: said.failed(r, b.residual, _pair(r.base_reference)),
+    Fault.RESIDUAL_LIMITED: lambda r, b: said.limited(r, b.residual),
+    Fault.RESIDUAL_SATURATED: lambda r, b: said.saturated(r, b.residual),
+    Fault.RESIDUAL_PRESSES: lambda r, b: said.presses(r, b.residual),
+    Fault.CRITIC_MISJUDGES: lambda r, _: not bool(r.critic_gap[0] <= said.CRITIC_GAP_MAX),
+    Fault.UPDATE_GUARD_PASSED: lambda r, _: not bool(r.update_ratio[0] <= said.UPDATE_RATIO_MAX),
+    Fault.WEIGHTS_STALE: lambda r, _: int(r.weights_age_ns[0]) > said.WEIGHTS_AGE_MAX_NS,
+    Fault.RESIDUAL_HELD: lambda r, _: bool(r.residual_held[0]),
     Fault.INFERENCE_SLOW: lambda r, _: int(r.base_inference_ns[0]) > INFERENCE_NS,
     Fault.START_REFUSED: _begins_moving,
     # the tick in which the envelope acted; the tracker hears of it in the next

@@ -25,6 +25,7 @@ from runtime.operator_port import ScriptedPort
 from sims.injection import INJECTORS
 from tests.benchmarks.fault_evidence import EVIDENCE, Before, Reference, safe
 from tests.runtime.control_kit import BEGIN, DT_S, Base, Rig, panda, trained_base
+from tests.sims.kit import with_short_memory
 
 INJECTIONS = 20
 PHASE_TICKS = 200
@@ -74,7 +75,7 @@ class Bench:
         speeds = trained_base().contract.start.speed_max_rad_s
         start = base.contract.start.model_copy(update={"speed_max_rad_s": speeds})
         base.contract = base.contract.model_copy(update={"start": start})
-        self.rig = Rig(base=base)
+        self.rig = Rig(base=base, deployment=with_short_memory(panda()))
         self.injectors = {fault: INJECTORS[fault]() for fault in self.faults}
         for injector in self.injectors.values():
             self.rig.loop._parts = injector.attach(self.rig.loop._parts)

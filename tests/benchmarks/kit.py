@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime.events import Event
 from runtime.interfaces import (
     BasePolicy,
     GateClient,
@@ -19,7 +20,7 @@ from runtime.interfaces import (
 )
 from runtime.layout import Layout
 from runtime.loop import ControlLoop
-from runtime.messages import Event, Mode, Outcome, TickRecord
+from runtime.messages import Mode, Outcome, TickRecord
 from runtime.operator_port import Port, ScriptedPort
 from runtime.tick import ControlTick
 from runtime.wiring import (

@@ -6,7 +6,8 @@ field. Joint angles at the start and the force sensor's noise are not: they foll
 did before; the base sees no force. Shortfall = the base's successes minus the robot's, cumulated.
 Ends with an error unless every seed's is at most 10 at any time and below 0 at the end, their
 median is at most 5, and no robot presses with more than 80 N in a larger share of its policy steps
-than its base.
+than its base. A governor decides as in the gate process; `--ungoverned`: the residual takes part in
+every episode from the first on.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from statistics import median
 from runtime.config import read_yaml
 from runtime.messages import Outcome, Phase, SignalKind, TickRecord
 from runtime.tick import ControlTick
+from tests.benchmarks.governed_kit import GovernedGate
 from tests.benchmarks.kit import load_text
 from tests.benchmarks.residual_kit import (
     FIELDS_FILE,
@@ -138,11 +140,16 @@ class PairedTrial:
         )
 
 
-def measure(study: Study, steps: int) -> PairedTrial:
-    """Let a robot learn for `steps` policy steps, and its twin follow."""
+def measure(
+    study: Study, steps: int, *, governed: bool = True, episodes: int | None = None
+) -> PairedTrial:
+    """Let a robot learn for `steps` policy steps or `episodes`, and its twin follow."""
     begin = time.monotonic()
     deployed, alone = PairedTally(), PairedTally()
-    train(study, steps, tally=deployed)
+    make_gate = GovernedGate if governed else None
+    run = train(study, steps, tally=deployed, make_gate=make_gate, episodes=episodes)
+    if isinstance(run.gate, GovernedGate):
+        print("\n".join(run.gate.told), flush=True)
     run_twin(study, deployed, alone)
     return PairedTrial(study.seed, deployed, alone, time.monotonic() - begin)
 
@@ -167,10 +174,12 @@ def main() -> int:
     parser.add_argument("--field", choices=fields, default=TUNED_FIELD)
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--ungoverned", action="store_true")
     options = parser.parse_args()
     trials = []
     for seed in options.seeds:
-        trials.append(measure(Study(study_deployment(), options.field, seed), options.steps))
+        study = Study(study_deployment(), options.field, seed)
+        trials.append(measure(study, options.steps, governed=not options.ungoverned))
         print(trials[-1].line(), flush=True)
     words, reached = summary(trials)
     print(f"{options.field}, {options.steps} steps: {words}\n{load_text()}")

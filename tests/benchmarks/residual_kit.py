@@ -14,25 +14,18 @@ import numpy as np
 import torch
 
 from policies import gate_checks
-from policies.learner.trainer import Setup, Trainer
+from policies.learner.setup import Setup
+from policies.learner.trainer import Trainer
 from policies.learner.trainer_settings import TrainerSettings
 from policies.residual import LearnedResidual
 from runtime.config import Config, parse, read_yaml
 from runtime.errors import ConfigError
+from runtime.events import Event
 from runtime.faults import Fault
 from runtime.gate_wire import Candidate, Grant
 from runtime.interfaces import BasePolicy, GateClient, GateHealth, RecordSink, ResidualPolicy
 from runtime.layout import Floats
-from runtime.messages import (
-    Event,
-    Mode,
-    Outcome,
-    Phase,
-    Request,
-    Stage,
-    TickRecord,
-    new_record,
-)
+from runtime.messages import Mode, Outcome, Phase, Request, Stage, TickRecord, new_record
 from runtime.operator_port import ScriptedPort
 from runtime.policy_contract import PolicyContract
 from runtime.snapshot import decode_snapshot
@@ -162,7 +155,7 @@ class DeployedGate:
     """Grants full authority to one snapshot, without noise and without a learner."""
 
     def __init__(self, snapshot: bytes, actions: int) -> None:
-        self.grant = Grant(Stage.ADAPTIVE, [1.0] * actions, learner_lost=False)
+        self.grant = Grant(Stage.ADAPTIVE, [1.0] * actions, noise_share=0.0)
         self._snapshot = snapshot
 
     def health(self) -> GateHealth:
@@ -328,9 +321,16 @@ _EVALUATION_SEED = 900_000
 
 
 def train(
-    study: Study, steps: int, keep_at: Sequence[int] = (), tally: Tally | None = None
+    study: Study,
+    steps: int,
+    keep_at: Sequence[int] = (),
+    tally: Tally | None = None,
+    make_gate: Callable[[Trainer, "Study"], TrainingGate] | None = None,
+    episodes: int | None = None,
 ) -> Run:
-    """Let the residual learn for `steps` policy steps, all of them counted, in `tally`."""
+    """Let the residual learn for `steps` policy steps, all of them counted, in `tally`.
+    `make_gate`: what grants; None: everything is granted from the first step on. `episodes`: the
+    run ends with so many at the latest."""
     torch.set_num_threads(1)
     base = study.base()
     contract, config = base.contract, study.deployment.config
@@ -346,14 +346,19 @@ def train(
         log = OutcomeCounter(study.base_log)
         study.run(base, _LoggingSink(trainer), None, _LOG_SEED + study.seed, log)
     authority = [study.authority] * len(contract.action.names)
-    gate = TrainingGate(trainer, authority, config.gate.lockstep_lag_steps)
+    gate = (
+        make_gate(trainer, study)
+        if make_gate
+        else TrainingGate(trainer, authority, config.gate.lockstep_lag_steps)
+    )
     run = Run(tally or Tally(), gate, {})
     left = sorted({*keep_at, steps})
 
     def done(tick: ControlTick) -> bool:
         while left and run.tally.steps >= left[0]:
             run.kept[left.pop(0)] = gate.live
-        return run.tally.steps >= steps and tick.record.phase.item() != Phase.RUNNING
+        enough = episodes is not None and len(run.tally.outcomes) >= episodes
+        return (enough or run.tally.steps >= steps) and tick.record.phase.item() != Phase.RUNNING
 
     study.run(base, _FeedingSink(gate, run.tally), gate, study.seed, done)
     return run

@@ -23,6 +23,7 @@ import onnxruntime as ort
 from policies.contract_io import INPUT_NAME, OUTPUT_NAME, open_session, read_model_bytes
 from policies.residual import LearnedResidual
 from runtime.config import resolve
+from runtime.gate_wire import Grant
 from runtime.interfaces import BasePolicy, ResidualAnswer
 from runtime.layout import Floats, Ints
 from runtime.loop import ControlLoop, EpisodesDone
@@ -55,6 +56,7 @@ POLICY_RATIO_MAX, POLICY_EXTRA_US = 2.5, 30.0
 RESIDUAL_RATIO_MAX = 1.25  # to the bare run, in the loop; caches are as cold for both
 RESIDUAL_WARM_MAX_US = 25.0
 _WARM_CALLS = 2000
+_EARNED = Grant(Stage.ADAPTIVE, [], noise_share=0.0)
 GROWTH_MAX_MB = 1.0
 _RECORDER_START_S = 10.0
 _NEVER = 1_000_000_000
@@ -78,10 +80,10 @@ class TimedResidual(LearnedResidual):
     took_ns = 0
 
     def act(
-        self, record: TickRecord, base_action: Floats, stage: Stage, out: ResidualAnswer
+        self, record: TickRecord, base_action: Floats, grant: Grant, out: ResidualAnswer
     ) -> None:
         begin = time.perf_counter_ns()
-        super().act(record, base_action, stage, out)
+        super().act(record, base_action, grant, out)
         self.took_ns = time.perf_counter_ns() - begin
 
 
@@ -243,7 +245,7 @@ class _Meter:
         base_action = np.array(record.base_action)
         times = np.ones(_WARM_CALLS, dtype=np.int64)
         for call in range(_WARM_CALLS):
-            self._residual.act(record, base_action, Stage.ADAPTIVE, answer)
+            self._residual.act(record, base_action, _EARNED, answer)
             times[call] = self._residual.took_ns
         return times
 

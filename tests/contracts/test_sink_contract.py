@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from runtime.events import Event, EventKind
 from runtime.interfaces import RecordSink
-from runtime.messages import Event, EventKind, new_record
+from runtime.messages import new_record
 from runtime.records import read_record
 from sims.faulty import FaultySink, Switch
 from tests.planar.train import NoRecord

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from policies.base import OnnxBasePolicy
+from runtime.events import Event
 from runtime.interfaces import RecorderHealth
 from runtime.layout import Floats
-from runtime.messages import Event, Mode, Outcome, Request, TickRecord
+from runtime.messages import Mode, Outcome, Request, TickRecord
 from runtime.operator_port import ScriptedPort
 from runtime.policy_contract import PolicyContract
 from runtime.record_format import RecordHeader

@@ -14,6 +14,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "runtime/fallback.py": (f"{_TESTS}test_fallback.py",),
     "runtime/monitors.py": (f"{_TESTS}test_monitors.py", f"{_TESTS}test_monitor_edges.py"),
     "runtime/authority.py": (f"{_TESTS}test_authority.py",),
+    "runtime/residual_watch.py": (f"{_TESTS}test_residual_watch.py",),
     "runtime/plausibility.py": (f"{_TESTS}test_monitor_edges.py", f"{_TESTS}test_plausibility.py"),
     "runtime/envelope/certificate.py": (f"{_TESTS}test_envelope_edges.py",),
     "runtime/envelope/stop.py": (

@@ -12,10 +12,11 @@ from policies.demonstrations import DemonstrationSpec, DemonstrationWriter
 from policies.features import RawFeatures
 from runtime.config import parse, read_yaml
 from runtime.demonstrate import expert_interface
+from runtime.events import Event
 from runtime.interfaces import RecorderHealth
 from runtime.layout import Floats
 from runtime.loop import EpisodesDone
-from runtime.messages import Event, TickRecord
+from runtime.messages import TickRecord
 from runtime.operator_port import ScriptedPort
 from runtime.policy_contract import PolicyInterface
 from runtime.wiring import Surroundings, build_loop, load_deployment, open_link, zero_residual

@@ -11,10 +11,11 @@ from policies.gate import Evidence, Gate, GateSettings, Simulate
 from policies.gate_checks import mean_actions
 from policies.gate_replay import CandidateReplay
 from policies.gate_window import RecentPast
+from runtime.events import Event
 from runtime.interfaces import BasePolicy, RecorderHealth
 from runtime.layout import Layout
 from runtime.loop import EpisodesDone
-from runtime.messages import Event, Sizes, TickRecord
+from runtime.messages import Sizes, TickRecord
 from runtime.operator_port import ScriptedPort
 from runtime.record_format import RecordHeader
 from runtime.residual_spec import ResidualConfig

@@ -20,6 +20,7 @@ from policies.export import Layer, build_model
 from policies.features import FeatureBuilder
 from policies.residual import ZeroResidual
 from runtime.errors import ContractError
+from runtime.gate_wire import Grant
 from runtime.interfaces import BasePolicy, ResidualAnswer, ResidualPolicy
 from runtime.messages import Stage, TickRecord
 from runtime.policy_contract import PolicyContract
@@ -242,7 +243,7 @@ def test_parity_vectors_of_another_size_are_refused(
 def test_zero_residual_is_exactly_zero(record: TickRecord) -> None:
     residual: ResidualPolicy = ZeroResidual()
     out = ResidualAnswer(np.full(4, 0.7), np.full(4, 0.7), takes_part=True)
-    residual.act(record, np.full(4, math.nan), Stage.EXPLORE, out)
+    residual.act(record, np.full(4, math.nan), Grant(Stage.EXPLORE, [1.0] * 4), out)
     assert residual.version == 0
     assert out.action.tobytes() == out.noise.tobytes() == bytes(32)
     assert not out.takes_part

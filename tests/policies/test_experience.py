@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from policies.experience import Dropped, Episode, Experience, Rows, StepSeen
-from policies.outcomes import Ruling
 from runtime.faults import Fault
 from runtime.messages import Mode, Outcome, Phase, SignalKind, SignalSource, TaskSignal
+from runtime.outcomes import Ruling
 from runtime.policy_contract import ActionSpec
 from tests.policies.conftest import ACTION
 from tests.policies.record_script import BOUND, SIZES, TICKS_PER_STEP, Script

@@ -105,3 +105,61 @@ def test_an_earlier_lineage_is_set_aside_whole(tmp_path: Path) -> None:
 def test_unreadable_lines_are_no_lines(tmp_path: Path, data: bytes) -> None:
     (tmp_path / VERDICTS).write_bytes(data)
     assert Lineage(tmp_path).entries() == []
+
+
+# -- after a way back ---------------------------------------------------------------------------
+
+
+def go_back(lineage: Lineage, version: int, undone: int) -> None:
+    lineage.add(Entry("rollback", "t", "run", version, parent=undone, reasons=["success fell"]))
+
+
+def last_version(lineage: Lineage) -> int:
+    kept = Lineage(lineage.folder).last_good()
+    return 0 if kept is None else kept.snapshot.version
+
+
+def test_what_was_undone_is_not_good_until_something_newer_passes(tmp_path: Path) -> None:
+    lineage = Lineage(tmp_path)
+    for version in (1, 2, 3):
+        promote(lineage, version)
+    go_back(lineage, 1, 3)
+    assert last_version(lineage) == 1
+    promote(lineage, 4)
+    assert last_version(lineage) == 4
+    go_back(lineage, 0, 4)
+    assert last_version(lineage) == 0
+
+
+def test_what_a_person_pinned_is_good_though_it_was_undone(tmp_path: Path) -> None:
+    lineage = Lineage(tmp_path)
+    for version in (1, 2, 3):
+        promote(lineage, version)
+    go_back(lineage, 1, 3)
+    go_back(lineage, 3, 1)
+    assert last_version(lineage) == 3
+
+
+def test_where_what_is_live_is_damaged_nothing_undone_takes_its_place(tmp_path: Path) -> None:
+    lineage = Lineage(tmp_path)
+    made = [promote(lineage, version) for version in (1, 2, 3, 4)]
+    go_back(lineage, 2, 4)
+    made.append(promote(lineage, 5))
+    go_back(lineage, 5, 5)
+    (tmp_path / snapshot_name(made[4])).unlink()
+    assert last_version(lineage) == 2
+    (tmp_path / snapshot_name(made[1])).write_bytes(b"torn")
+    assert last_version(lineage) == 1
+
+
+def test_a_version_is_found_by_its_number_while_it_is_whole(tmp_path: Path) -> None:
+    lineage = Lineage(tmp_path)
+    assert lineage.digest(1) == "" and lineage.kept(1) is None
+    first = promote(lineage, 1)
+    lineage.add(Entry("verdict", "t", "run", 2, digest="x", reasons=["finite: no"]))
+    assert lineage.digest(1) == first.digest
+    kept = lineage.kept(1)
+    assert kept is not None and kept.snapshot == first
+    assert lineage.digest(2) == "" and lineage.kept(2) is None
+    (tmp_path / snapshot_name(first)).unlink()
+    assert lineage.digest(1) == first.digest and lineage.kept(1) is None

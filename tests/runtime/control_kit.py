@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime.events import Event
 from runtime.faults import Fault
 from runtime.interfaces import (
     BasePolicy,
@@ -18,7 +19,6 @@ from runtime.interfaces import (
 )
 from runtime.layout import Floats
 from runtime.messages import (
-    Event,
     Mode,
     SignalKind,
     SignalSource,

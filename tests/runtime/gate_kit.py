@@ -4,11 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from policies.residual import LearnedResidual
+from runtime.events import Event, EventKind
 from runtime.gate_wire import Grant
 from runtime.interfaces import GateHealth, ResidualPolicy
 from runtime.layout import Floats
-from runtime.messages import Event, EventKind, Stage, TickRecord, new_record
+from runtime.messages import Stage, TickRecord, new_record
 from runtime.modes import ACTIVE
 from runtime.residual_spec import RegionConfig
 from runtime.wiring import Deployment, sizes_for
@@ -29,8 +32,12 @@ class HandGate:
         self.calls = 0
 
     def allow(self, stage: Stage, share: float = 1.0) -> None:
-        """Grant a stage, and the same authority to every action."""
-        self.grant = Grant(stage, [share] * len(self.grant.authority))
+        """Grant a stage, and the same authority to every action; only EXPLORE is disturbed."""
+        noise_share = float(stage is Stage.EXPLORE)
+        authority = [share] * len(self.grant.authority)
+        self.grant = msgspec.structs.replace(
+            self.grant, stage=stage, authority=authority, noise_share=noise_share
+        )
 
     def health(self) -> GateHealth:
         """Return what the test set."""

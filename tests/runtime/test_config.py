@@ -42,7 +42,7 @@ OPTIONAL = (
     "sim",
 )
 # a robot that does not learn leaves these out; what stands in them is required all the same
-BLOCKS = ("residual", "gate")
+BLOCKS = ("residual", "gate", "governor")
 REQUIRED = [
     path
     for path in keys(PLAIN)

@@ -227,7 +227,11 @@ def test_a_force_needs_three_numbers() -> None:
     ("path", "value", "words"),
     [
         ("residual", None, ["gate: needs the block `residual`", "remove `gate`"]),
-        ("gate", None, ["learner: needs the block `gate`", "remove `learner`"]),
+        ("gate", None, ["governor: needs the block `gate`", "remove `governor`"]),
+        ("governor", None, ["gate: needs the block `governor`", "remove `gate`"]),
+        ("governor.observe_episodes", 61, ["observe_episodes 61", "at most that"]),
+        ("governor.loss_budget", 0.0, ["governor.loss_budget", "0.0"]),
+        ("residual.watch.pressed_ratio", 0.0, ["residual.watch.pressed_ratio", "0.0"]),
         ("residual.region.edge_m", 0.12, ["no place has full authority", "two edges on every"]),
         ("residual.region.high_m", [0.62, 0.14, 0.03], ["no place has full authority"]),
         ("residual.region.edge_m", -0.01, ["residual.region.edge_m", "-0.01"]),
@@ -247,9 +251,15 @@ def test_what_learns_must_make_sense(path: str, value: object, words: list[str])
 
 def test_a_robot_that_does_not_learn_leaves_the_blocks_out() -> None:
     plain = PLAIN
-    for block in ("learner", "gate", "residual"):
-        plain = changed(plain, block, MISSING)
+    for blocks in (("learner",), ("gate", "governor"), ("residual",)):
+        for block in blocks:
+            plain = changed(plain, block, MISSING)
         parse(Config, plain, "config")
+
+
+def test_who_learns_needs_a_gate() -> None:
+    plain = changed(changed(PLAIN, "gate", MISSING), "governor", MISSING)
+    assert "learner: needs the block `gate`" in refusal(Config, plain)
 
 
 def test_barely_enough_is_enough() -> None:

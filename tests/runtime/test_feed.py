@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from runtime.events import Event, EventKind
 from runtime.feed import Batch, FeedReader, history
-from runtime.messages import Event, EventKind
 from tests.runtime.recording_kit import (
     make_config,
     make_place,

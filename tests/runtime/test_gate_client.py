@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 import zmq
 
 from runtime.errors import StartRefused
+from runtime.events import Event, EventKind
 from runtime.gate_client import GateConnection
 from runtime.gate_line import Line
 from runtime.gate_wire import (
@@ -19,53 +19,23 @@ from runtime.gate_wire import (
     Offer,
     Progress,
     Taken,
-    Verdict,
     encode,
     from_control,
 )
-from runtime.interfaces import ResidualAnswer
-from runtime.layout import Floats
-from runtime.messages import Event, EventKind, Stage, TickRecord, new_record
+from runtime.messages import Stage
 from runtime.record_format import RecorderPlace
-from runtime.snapshot import Snapshot, SnapshotParity, encode_snapshot, sealed
-from tests.runtime.recording_kit import SIZES, make_place
-
-ACTIONS = 2
-EXPLORE = Grant(Stage.EXPLORE, [1.0, 1.0])
-
-
-class Taker:
-    """A residual that takes what it is offered, unless told why not."""
-
-    def __init__(self, refusal: str = "") -> None:
-        self.version = 0
-        self.refused = 0
-        self._refusal = refusal
-
-    def act(
-        self, record: TickRecord, base_action: Floats, stage: Stage, out: ResidualAnswer
-    ) -> None:
-        raise AssertionError("the gate asks for no action")
-
-    def offer(self, data: bytes) -> str:
-        if not self._refusal:
-            self.version = msgspec.msgpack.decode(data, type=Snapshot).version
-        return self._refusal
-
-
-def snapshot(version: int) -> bytes:
-    parity = SnapshotParity([], [], [])
-    bare = Snapshot(version, 0, "c", [], [], [], [], [], 0, 0, 0, 0.0, 1.0, parity)
-    return encode_snapshot(sealed(bare))
-
-
-def record_at(step: int, version: int = 0, now_ns: int = 7) -> TickRecord:
-    record = new_record(SIZES)
-    record.base_sequence[0] = step
-    record.residual_version[0] = version
-    record.now_ns[0] = now_ns
-    record.tick[0] = 1000 + step
-    return record
+from tests.runtime.gate_line_kit import (
+    ACTIONS,
+    EXPLORE,
+    Taker,
+    after,
+    heard,
+    lockstep,
+    record_at,
+    send,
+    snapshot,
+)
+from tests.runtime.recording_kit import make_place
 
 
 @pytest.fixture
@@ -89,38 +59,6 @@ def control(place: RecorderPlace, gate: Line[FromControl]) -> Iterator[GateConne
     connection.close()
 
 
-def lockstep(place: RecorderPlace, lag: int = 5, wait_s: float = 20.0) -> GateConnection:
-    return GateConnection(place, ACTIONS, lost_after_s=0.5, lag_steps=lag, wait_s=wait_s)
-
-
-def send(gate: Line[FromControl], *messages: Grant | Offer | Verdict | Progress) -> None:
-    for message in messages:
-        deadline_s = time.monotonic() + 5.0
-        while not gate.send(message):
-            assert time.monotonic() < deadline_s
-            time.sleep(0.01)
-
-
-def heard(gate: Line[FromControl], kind: type, timeout_s: float = 5.0) -> FromControl:
-    deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s:
-        gate.socket.poll(20)
-        for message in gate.received(10):
-            if isinstance(message, kind):
-                return message
-    raise AssertionError(f"no {kind.__name__} came")
-
-
-def after(control: GateConnection, taker: Taker, step: int = 0) -> list[str]:
-    """Let some ticks pass; return what is to be recorded."""
-    said: list[str] = []
-    for _ in range(20):
-        record = record_at(step, taker.version)
-        said.extend(f"{e.kind.value}: {e.text}" for e in control.after(record, taker))
-        time.sleep(0.005)
-    return said
-
-
 def test_nothing_is_granted_before_the_gate_spoke(control: GateConnection) -> None:
     assert control.grant == Grant(Stage.OBSERVE, [0.0, 0.0])
     time.sleep(0.4)
@@ -130,18 +68,20 @@ def test_nothing_is_granted_before_the_gate_spoke(control: GateConnection) -> No
 def test_grants_arrive_and_the_gate_hears_beats(
     control: GateConnection, gate: Line[FromControl]
 ) -> None:
-    send(gate, EXPLORE)
-    after(control, Taker())
-    assert control.grant == EXPLORE
-    assert not control.health().gate_lost
-    time.sleep(0.15)
+    deadline_s = time.monotonic() + 10.0
+    # on a busy machine half a second may pass between a grant and the look at it
+    while control.grant != EXPLORE or control.health().gate_lost:
+        assert time.monotonic() < deadline_s
+        send(gate, EXPLORE)
+        control.after(record_at(0), Taker())
     taker = Taker()
     taker.version = 4
-    control.after(record_at(12, 4), taker)
-    while (beat := heard(gate, Beat)) != Beat(12, 4):
+    beats: list[FromControl] = []
+    while Beat(12, 4) not in beats:
+        assert time.monotonic() < deadline_s
         control.after(record_at(12, 4), taker)
-        assert isinstance(beat, Beat)
-        time.sleep(0.1)
+        gate.socket.poll(20)
+        beats += gate.received(10)
 
 
 def test_a_grant_of_another_size_is_ignored(

@@ -6,10 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zmq
+from numpy.typing import NDArray
 
-from policies.lineage import Lineage
+from policies.lineage import Entry, Lineage, now_utc
+from runtime.companions import gate_command
+from runtime.events import EventKind
 from runtime.faults import Fault
 from runtime.gate_client import GateConnection
 from runtime.gate_wire import (
@@ -21,7 +25,7 @@ from runtime.gate_wire import (
     encode,
     to_learner,
 )
-from runtime.messages import EventKind, Mode, Stage
+from runtime.messages import Mode, Outcome, Stage
 from runtime.operator_port import ScriptedPort
 from runtime.record_format import RecorderPlace
 from runtime.recorder import RecorderClient
@@ -30,12 +34,14 @@ from runtime.snapshot import Snapshot, decode_snapshot, encode_snapshot
 from runtime.summary import active_faults
 from runtime.tick import ControlTick
 from runtime.wiring import Surroundings, build_loop, load_residual, open_link, record_header
-from tests.learning_kit import GENTLE, START_S, gate_process
+from tests.learning_kit import EAGER, START_S, gate_process, process
 from tests.policies.gate_kit import Job, Recipe, make_job, make_snapshot
 from tests.runtime.recording_kit import make_config, start_recorder
 
 QUICK: dict[str, object] = {
-    **GENTLE,
+    **EAGER,
+    # enough to be seen, too little to lead an arm anywhere
+    "residual.authority_ramp_s": 50.0,
     "gate.simulation_field": None,
     "gate.replay_s": 0.5,
     "residual.max_action_change": 5.0,
@@ -90,6 +96,7 @@ class Robot:
         self.thread = threading.Thread(target=self._work, args=(job,), daemon=True)
         self.stage = Stage.OBSERVE
         self.version = self.steps = 0
+        self.moved = False
 
     def _work(self, job: Job) -> None:
         deployment, contract = job.deployment, job.base.contract
@@ -106,6 +113,7 @@ class Robot:
 
     def _is_done(self, tick: ControlTick) -> bool:
         self.stage = Stage(tick.record.residual_stage.item())
+        self.moved = bool(tick.record.authority.any())
         self.version = tick.record.residual_version.item()
         self.steps = tick.record.base_sequence.item()
         # slower than simulated, so that other processes of a busy machine keep up
@@ -122,10 +130,13 @@ class Robot:
         self.wait_until(lambda: self.steps >= enough)
 
     @staticmethod
-    def wait_until(condition: Callable[[], bool]) -> None:
+    def wait_until(condition: Callable[[], bool], learner: FakeLearner | None = None) -> None:
+        """Wait, while a learner beats."""
         deadline_s = time.monotonic() + START_S
         while not condition():
             assert time.monotonic() < deadline_s
+            if learner is not None:
+                learner.send(Beat())
             time.sleep(0.02)
 
     def end(self) -> Record:
@@ -174,8 +185,8 @@ def assert_undisturbed(record: Record) -> None:
     """Nothing held or stopped the arm. A made-up snapshot may lead it where the base never was:
     then the residual is dropped, as it should be."""
     assert not record.gaps
-    assert {Mode(mode) for mode in record.scalar("mode").tolist()} <= _AT_WORK
     assert set(active_faults(record)) <= _HARMLESS
+    assert {Mode(mode) for mode in record.scalar("mode").tolist()} <= _AT_WORK
 
 
 def test_bad_input_is_refused_with_a_reason_and_the_robot_works_on(
@@ -227,14 +238,17 @@ def test_bad_input_is_refused_with_a_reason_and_the_robot_works_on(
 def test_a_killed_gate_is_missed_and_the_next_one_goes_on(
     job: Job, robot: Robot, learner: FakeLearner
 ) -> None:
+    """With it goes what the residual might do, and the next one knows no more than the record."""
     with gate_process(robot.place, robot.lineage) as gate:
         _begin(robot, learner)
         assert learner.judged(make_snapshot(job, Recipe(SMALL))).passed
         robot.wait_for(1)
+        robot.wait_until(lambda: robot.moved, learner)
         gate.send_signal(signal.SIGKILL)
         gate.wait()
-    time.sleep(2.0)
-    assert robot.version == 1
+    robot.wait_until(lambda: not robot.moved)
+    robot.work_on()
+    assert robot.version == 1 and not robot.moved
     with gate_process(robot.place, robot.lineage):
         # it knows from the lineage what is live, and from the stream what the robot did
         old = learner.judged(make_snapshot(job, Recipe(SMALL, version=1, spread=-1.5)))
@@ -242,11 +256,32 @@ def test_a_killed_gate_is_missed_and_the_next_one_goes_on(
         robot.work_on()
         assert learner.judged(make_snapshot(job, Recipe(SMALL, version=2))).passed
         robot.wait_for(2)
+        robot.wait_until(lambda: robot.moved, learner)
         record = robot.end()
     assert_undisturbed(record)
     lost = record.scalar("gate_lost").astype(bool)
     assert lost.any() and not lost[-1]
     assert len([e for e in record.events if e.kind is EventKind.SNAPSHOT]) == 2
+    trials = record.scalar("residual_trial").astype(int)
+    assert (np.diff(trials) >= 0).all() and trials[-1] > 1
+    assert_earned_again(record, lost)
+
+
+def assert_earned_again(record: Record, lost: NDArray[np.bool_]) -> None:
+    """Control drops the residual while nobody watches it, and the base goes on; afterwards it has
+    none until the base was seen to succeed and to fail once more."""
+    last = int(np.flatnonzero(lost)[-1])
+    first = int(np.flatnonzero(~lost[:last])[-1]) + 1
+    authority: NDArray[np.bool_] = np.logical_or.reduce(record.column("authority") > 0, axis=1)
+    assert authority[:first].any()
+    # what it has is ramped down, so that the arm does not jerk
+    dropped = first + int(np.argmin(authority[first:]))
+    again = dropped + int(np.argmax(authority[dropped:]))
+    assert again > last and authority[again]
+    steps = record.scalar("base_sequence")
+    assert steps[last] > steps[dropped]
+    outcomes = set(record.scalar("outcome")[last:again]) - {Outcome.NONE}
+    assert Outcome.SUCCESS in outcomes and len(outcomes) >= 2
 
 
 def _begin(robot: Robot, learner: FakeLearner) -> None:
@@ -277,12 +312,34 @@ def test_a_silent_learner_is_missed_and_nobody_explores_for_it(
     with gate_process(robot.place, robot.lineage) as gate:
         _begin(robot, learner)
         assert learner.judged(make_snapshot(job, Recipe(SMALL))).passed
-        robot.wait_for(1)
-        robot.wait_until(lambda: robot.stage == Stage.EXPLORE)
-        robot.wait_until(lambda: robot.stage == Stage.ADAPTIVE)
+        robot.wait_until(lambda: robot.moved, learner)
+        # now it falls silent
+        robot.wait_until(lambda: not robot.moved)
+        robot.work_on()
+        assert robot.stage is Stage.EXPLORE and not robot.moved
         record = robot.end()
         gate.send_signal(signal.SIGTERM)
         assert gate.wait(15.0) == 0
     assert_undisturbed(record)
     assert record.scalar("learner_lost")[-1]
+    assert not record.column("authority")[-1].any()
     assert int(record.scalar("residual_version")[-1]) == 1
+
+
+def test_what_is_only_to_be_shown_is_computed_and_moves_nothing(job: Job, robot: Robot) -> None:
+    snapshot = make_snapshot(job, Recipe(SMALL))
+    lineage = Lineage(robot.lineage)
+    lineage.keep(snapshot, encode_snapshot(snapshot))
+    lineage.add(
+        Entry("verdict", now_utc(), "kit", snapshot.version, digest=snapshot.digest, passed=True)
+    )
+    with process(gate_command(robot.place, robot.lineage, learner=False, shadow=True)):
+        robot.wait_for(snapshot.version)
+        robot.wait_until(lambda: robot.stage is Stage.SHADOW)
+        robot.work_on()
+        record = robot.end()
+    assert_undisturbed(record)
+    shown = record.scalar("mode") == Mode.SHADOW
+    assert shown.any()
+    assert record.column("residual_action")[shown].any()
+    assert not record.column("authority").any()

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from runtime.clock import seconds_to_ns
+from runtime.events import EventKind
 from runtime.faults import Fault
 from runtime.interfaces import RecorderHealth
 from runtime.layout import Floats
 from runtime.loop import EpisodesDone
 from runtime.messages import (
     STAGES,
-    EventKind,
     Mode,
     Outcome,
     Phase,

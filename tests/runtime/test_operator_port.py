@@ -9,15 +9,8 @@ import pytest
 import zmq
 
 from runtime.errors import LinkError
-from runtime.messages import (
-    EventKind,
-    Mode,
-    Outcome,
-    Request,
-    SignalKind,
-    SignalSource,
-    TaskSignal,
-)
+from runtime.events import EventKind
+from runtime.messages import Mode, Outcome, Request, SignalKind, SignalSource, TaskSignal
 from runtime.operator_port import OperatorClient, OperatorPort, endpoint, operator_client
 from runtime.wire import (
     MAX_MESSAGE_BYTES,

@@ -12,7 +12,8 @@ import pytest
 import zmq
 
 from runtime.errors import StartRefused
-from runtime.messages import Event, EventKind, new_record
+from runtime.events import Event, EventKind
+from runtime.messages import new_record
 from runtime.record_format import RecorderStatus, RecordHeader, header_from_metadata
 from runtime.record_format import header_to_metadata as to_metadata
 from runtime.recorder import WINDOW_TICKS, RecorderClient, recorder_command

@@ -10,8 +10,9 @@ from mcap.reader import make_reader
 from mcap_protobuf.decoder import DecoderFactory
 
 from runtime.errors import RecordError
+from runtime.events import Event, EventKind
 from runtime.layout import Kind
-from runtime.messages import Event, EventKind, new_record
+from runtime.messages import new_record
 from runtime.record_writer import RecordWriter, WriterLimits
 from runtime.records import Gap, last_tick, read_record
 from tests.runtime.recording_kit import SIZES, fill_hold, fill_noise, fill_tick, make_header

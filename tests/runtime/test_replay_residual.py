@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from runtime.errors import RecordError
+from runtime.events import Event, EventKind
 from runtime.interfaces import RecordSink
 from runtime.layout import Floats
-from runtime.messages import Event, EventKind, Mode, Phase, Stage
+from runtime.messages import Mode, Phase, Stage
 from runtime.rerun import replay_record
 from tests.runtime.control_kit import Rig, panda, trained_base
 from tests.runtime.gate_kit import LearningRig

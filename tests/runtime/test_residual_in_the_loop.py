@@ -5,17 +5,11 @@ import math
 import numpy as np
 import pytest
 
+from runtime.events import EventKind
 from runtime.gate_wire import Grant
 from runtime.interfaces import GateHealth, ResidualAnswer
 from runtime.layout import Floats
-from runtime.messages import (
-    EventKind,
-    Mode,
-    Request,
-    Stage,
-    TickRecord,
-    new_inputs,
-)
+from runtime.messages import Mode, Request, Stage, TickRecord, new_inputs
 from runtime.residual_spec import RegionConfig
 from runtime.wiring import build_tick
 from tests.runtime.control_kit import Rig, assert_judged_clean, faults
@@ -39,7 +33,7 @@ class Pusher:
         self.raises = False
 
     def act(
-        self, record: TickRecord, base_action: Floats, stage: Stage, out: ResidualAnswer
+        self, record: TickRecord, base_action: Floats, grant: Grant, out: ResidualAnswer
     ) -> None:
         if self.raises:
             raise RuntimeError("the residual broke")
@@ -47,6 +41,9 @@ class Pusher:
         out.takes_part = True
 
     def offer(self, data: bytes) -> str:
+        return "never"
+
+    def go_back(self, data: bytes) -> str:
         return "never"
 
 
@@ -186,7 +183,7 @@ def test_outside_its_region_it_has_no_authority() -> None:
     assert not record.action.any()
 
 
-def test_health_and_refusals_are_warnings_and_nothing_else() -> None:
+def test_lost_companions_and_a_refusal_never_stop_the_base() -> None:
     rig = LearningRig()
     rig.begin()
     rig.run(10)
@@ -197,7 +194,9 @@ def test_health_and_refusals_are_warnings_and_nothing_else() -> None:
     assert record.mode[0] == Mode.BASE
     assert "no snapshot" in rig.gate.answers[0]
     rig.gate.said = GateHealth()
-    assert faults(rig.run(2)) == set()
+    assert faults(rig.run(2)) == {"GATE_LOST", "LEARNER_LOST"}
+    # their dwell is a second
+    assert faults(rig.run(500)) == set()
 
 
 def learning() -> LearningRig:

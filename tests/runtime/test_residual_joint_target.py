@@ -5,6 +5,7 @@ import pytest
 
 from policies.base import OnnxBasePolicy
 from policies.residual import LearnedResidual
+from runtime.gate_wire import Grant
 from runtime.interfaces import ResidualAnswer
 from runtime.layout import Floats
 from runtime.messages import Mode, Stage, TickRecord, new_inputs
@@ -23,7 +24,7 @@ class Constant(LearnedResidual):
     """Asks for as much as it may."""
 
     def act(
-        self, record: TickRecord, base_action: Floats, stage: Stage, out: ResidualAnswer
+        self, record: TickRecord, base_action: Floats, grant: Grant, out: ResidualAnswer
     ) -> None:
         out.action[:] = [0.1, -0.1, 0.05]
         out.takes_part = True

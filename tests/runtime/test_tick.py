@@ -7,9 +7,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from runtime.events import EventKind
 from runtime.faults import Response
 from runtime.messages import (
-    EventKind,
     Mode,
     Outcome,
     Phase,

@@ -6,12 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.messages import (
-    EventKind,
-    Mode,
-    Outcome,
-    Request,
-)
+from runtime.events import EventKind
+from runtime.messages import Mode, Outcome, Request
 from tests.runtime.control_kit import (
     DT_S,
     Rig,

@@ -1,6 +1,7 @@
 """A whole loop in one process: the peg task, the scripted expert, and a sink that remembers."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,11 @@ import numpy as np
 from policies.residual import ZeroResidual
 from runtime.config import Config, load_config, load_robot
 from runtime.demonstrate import expert_interface
+from runtime.events import Event, EventKind
 from runtime.faults import Fault
 from runtime.interfaces import RecorderHealth
 from runtime.loop import ControlLoop, LoopParts
-from runtime.messages import Event, EventKind, Outcome, TickRecord
+from runtime.messages import Outcome, TickRecord
 from runtime.operator_port import ScriptedPort
 from runtime.policy_contract import PolicyInterface
 from runtime.robot_spec import RobotSpec
@@ -24,6 +26,7 @@ from sims.plant import Plant
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG_FILE = ROOT / "config.yaml"
 SERVO_HZ = 500.0
+MEMORY_STEPS = 20
 
 
 def config_with(**changes: object) -> Config:
@@ -57,6 +60,15 @@ def interface(deployment: Deployment) -> PolicyInterface:
 
     file = ROOT / "policies/bases/peg.yaml"
     return expert_interface(deployment, parse(DemonstrationSpec, read_yaml(file), str(file)))
+
+
+def with_short_memory(deployment: Deployment) -> Deployment:
+    """The deployment with a residual that is judged after seconds, not after minutes."""
+    config = deployment.config
+    assert config.residual is not None
+    watch = config.residual.watch.model_copy(update={"memory_steps": MEMORY_STEPS})
+    residual = config.residual.model_copy(update={"watch": watch})
+    return replace(deployment, config=config.model_copy(update={"residual": residual}))
 
 
 class MemorySink:
@@ -94,8 +106,9 @@ class PegLoop:
         *,
         keep: bool = False,
         attach: Callable[[LoopParts], LoopParts] = lambda parts: parts,
+        deployment: Deployment | None = None,
     ) -> None:
-        deployment = load_deployment(CONFIG_FILE, base_to_come=True)
+        deployment = deployment or load_deployment(CONFIG_FILE, base_to_come=True)
         contract = interface(deployment)
         link = open_link(deployment, contract, lockstep=True, field=field, seed=seed)
         assert isinstance(link, SimulatedLink)

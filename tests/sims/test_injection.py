@@ -5,8 +5,9 @@ import pytest
 from runtime.faults import ROWS, Fault, Response
 from runtime.loop import LoopParts
 from runtime.messages import Mode, Phase, TickRecord
+from runtime.wiring import load_deployment
 from sims.injection import INJECTORS
-from tests.sims.kit import PegLoop
+from tests.sims.kit import CONFIG_FILE, PegLoop, with_short_memory
 
 RESPONSES = {row.fault: row.response for row in ROWS}
 # seen while the reset or the hand-over runs, not while the policy acts
@@ -24,7 +25,8 @@ def test_every_fault_has_one_row_and_one_injector() -> None:
 @pytest.mark.parametrize("fault", list(Fault), ids=lambda fault: fault.name)
 def test_injected_fault_acts(fault: Fault) -> None:
     injector = INJECTORS[fault]()
-    peg = PegLoop(attach=injector.attach)
+    deployment = with_short_memory(load_deployment(CONFIG_FILE, base_to_come=True))
+    peg = PegLoop(attach=injector.attach, deployment=deployment)
     if fault not in BEFORE_EPISODE:
         peg.run_until(running, 5000)
     assert injector.acted == 0

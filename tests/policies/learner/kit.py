@@ -6,7 +6,7 @@ import numpy as np
 
 from policies.learner.agent import Agent, Problem
 from policies.learner.networks import Float32s
-from policies.learner.replay import Step
+from policies.learner.replay import Source, Step
 from policies.learner.settings import LearnerSettings
 
 OBSERVATION, BOUND = 5, (0.4, 0.2)
@@ -41,6 +41,7 @@ def fill(agent: Agent, episodes: int = 4, length: int = 10, seed: int = 0) -> Ag
                     np.tanh(numbers(rng, d)),
                     numbers(rng, OBSERVATION),
                     numbers(rng, d),
+                    source=Source.RESIDUAL,
                 )
             )
         agent.replay.end_episode(float(number % 2))

@@ -124,9 +124,7 @@ def go_online(before: Agent, guard: UpdateGuardSettings | None) -> Course:
     """Go on with plain TD3 from another agent's networks, with or without a guard."""
     seed = before.settings.seed
     agent = new_agent(SETTINGS.model_copy(update={"update_guard": guard, "seed": seed}))
-    for vector, learned in zip(agent._state, before._state, strict=True):
-        vector.copy_(learned)
-    agent._critic_steps, agent._actor_steps = before._critic_steps, before._actor_steps
+    agent.go_back(before.networks())
     scores = {}
     for done in work(agent):
         agent.update(1)

@@ -2,93 +2,27 @@
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from policies import gate_checks
-from policies.experience import Rows
 from policies.learner.replay import Pool
-from policies.learner.settings import LearnerSettings
-from policies.learner.trainer import Setup, Trainer
+from policies.learner.setup import Setup
+from policies.learner.trainer import Trainer
 from policies.learner.trainer_settings import TrainerSettings
 from runtime.errors import LearnerError
+from runtime.events import Event, EventKind
 from runtime.faults import Fault
 from runtime.gate_wire import Candidate, Progress
-from runtime.messages import (
-    Event,
-    EventKind,
-    Mode,
-    Outcome,
-    SignalKind,
-    SignalSource,
-    TaskSignal,
-)
-from runtime.policy_contract import PolicyContract
-from runtime.residual_spec import GateConfig, ResidualConfig
+from runtime.messages import Mode, Outcome, SignalKind, SignalSource, TaskSignal
 from runtime.snapshot import decode_snapshot, interface_hash, matrices
-from tests.policies.record_script import SIZES, TICKS_PER_STEP, Script
-
-RESIDUAL = {
-    "terms": ["goal_offset", "previous_action", "time_left"],
-    "region": {"low_m": [0, -1, 0], "high_m": [1, 1, 1], "edge_m": 0.01},
-    "authority_ramp_s": 0.5,
-    "max_weight_norm": 50.0,
-    "max_action_change": 0.5,
-    "recent_steps": 20,
-    "max_snapshot_bytes": 100000,
-    "exploration": {
-        "noise_max": 0.6,
-        "prefill_noise_std": 0.3,
-        "noise_correlation": 0.0,
-        "clean_share": 0.5,
-        "segment_steps": 0,
-        "horizon_episodes": 0,
-        "budget_steps": 100,
-    },
-}
-GATE = {
-    "replay_s": 1.0,
-    "lost_after_s": 1.0,
-    "lockstep_lag_steps": 20,
-    "simulation_field": None,
-    "simulation_episodes": 0,
-    "lineage": "lineage",
-}
-SETTINGS = TrainerSettings(
-    update_every_steps=5,
-    candidate_every_steps=10,
-    prefill_steps=12,
-    prefill_successes=2,
-    prefill_most_steps=40,
-    agent=LearnerSettings(hidden=(8, 8), batch=8, warm_up_updates=30, critics=2, seed=3),
-)
-
-
-@pytest.fixture
-def setup(honest: dict[str, Any]) -> Setup:
-    contract = PolicyContract.model_validate_json(json.dumps(honest), strict=True)
-    residual = ResidualConfig.model_validate_json(json.dumps(RESIDUAL), strict=True)
-    gate = GateConfig.model_validate_json(json.dumps(GATE), strict=True)
-    return Setup(SIZES, contract, residual, gate, SETTINGS)
-
-
-def _run(trainer: Trainer, rows: Rows, size: int = 0) -> list[Progress | Candidate]:
-    step = size or len(rows)
-    return [said for at in range(0, len(rows), step) for said in trainer.feed(rows[at : at + step])]
-
-
-def _episodes(count: int, steps: int = 6) -> Rows:
-    script = Script()
-    for number in range(count):
-        script.run(steps, Outcome.SUCCESS if number % 2 else Outcome.TIMEOUT)
-        script.row()
-    return script.rows()
+from tests.policies.learner.trainer_kit import SETTINGS, episodes, run
+from tests.policies.record_script import TICKS_PER_STEP, Script
 
 
 def test_learning_begins_after_the_prefill_and_keeps_pace(setup: Setup) -> None:
     trainer = Trainer(setup)
-    said = _run(trainer, _episodes(10))
+    said = run(trainer, episodes(10))
     # the second success is in the fourth episode, after 24 steps; 60 steps were seen in all
     assert trainer.agent.updates == 30 + 3 * (60 - 24)
     progress = [one for one in said if isinstance(one, Progress)]
@@ -103,15 +37,15 @@ def test_no_learning_before_enough_successes_but_at_most_so_many_steps(setup: Se
     for _ in range(6):
         script.run(6, Outcome.TIMEOUT)
     trainer = Trainer(setup)
-    _run(trainer, script.rows())
+    run(trainer, script.rows())
     assert not trainer.begun
     script.run(6, Outcome.TIMEOUT)
-    _run(trainer, script.rows())
+    run(trainer, script.rows())
     assert trainer.begun
 
 
 def test_candidates_come_before_the_progress_of_their_step(setup: Setup) -> None:
-    said = _run(Trainer(setup), _episodes(10))
+    said = run(Trainer(setup), episodes(10))
     offers = [(at, one) for at, one in enumerate(said) if isinstance(one, Candidate)]
     assert [one.steps for _, one in offers] == [25, 35, 45, 55]
     for at, one in offers:
@@ -123,7 +57,7 @@ def test_candidates_come_before_the_progress_of_their_step(setup: Setup) -> None
 
 def test_a_candidate_passes_what_control_checks(setup: Setup) -> None:
     trainer = Trainer(setup)
-    offers = [one for one in _run(trainer, _episodes(8)) if isinstance(one, Candidate)]
+    offers = [one for one in run(trainer, episodes(8)) if isinstance(one, Candidate)]
     snapshot = decode_snapshot(offers[-1].snapshot)
     layers = matrices(snapshot)
     contract = interface_hash(setup.contract, setup.residual)
@@ -140,44 +74,44 @@ def test_a_candidate_descends_from_the_last_that_acted(setup: Setup) -> None:
     script = Script()
     for version in (0, 0, 0, 0, 1, 1, 3, 3, 3):
         script.run(6, version=version)
-    said = _run(Trainer(setup), script.rows())
+    said = run(Trainer(setup), script.rows())
     offers = [decode_snapshot(one.snapshot) for one in said if isinstance(one, Candidate)]
     assert [(one.version, one.parent) for one in offers] == [(1, 0), (2, 0), (3, 1), (4, 3)]
 
 
 @pytest.mark.parametrize("size", [1, TICKS_PER_STEP, 13])
 def test_the_batches_make_no_difference(setup: Setup, size: int) -> None:
-    rows = _episodes(8)
-    whole = _run(Trainer(setup), rows)
-    assert _run(Trainer(setup), rows, size) == whole
+    rows = episodes(8)
+    whole = run(Trainer(setup), rows)
+    assert run(Trainer(setup), rows, size) == whole
 
 
 def test_another_seed_learns_something_else(setup: Setup) -> None:
-    rows = _episodes(8)
+    rows = episodes(8)
     agent = SETTINGS.agent.model_copy(update={"seed": 4})
     other = replace(setup, settings=SETTINGS.model_copy(update={"agent": agent}))
-    assert _run(Trainer(setup), rows) != _run(Trainer(other), rows)
+    assert run(Trainer(setup), rows) != run(Trainer(other), rows)
 
 
 @pytest.mark.parametrize("cut", [40, 150, 161, 200])
 def test_it_resumes_exactly(setup: Setup, cut: int) -> None:
-    rows = _episodes(10)
+    rows = episodes(10)
     first = Trainer(setup)
-    _run(first, rows[:cut])
+    run(first, rows[:cut])
     data = first.state()
-    rest = _run(first, rows[cut:])
+    rest = run(first, rows[cut:])
 
     second = Trainer(setup)
     second.rebuild(rows[rows["tick"][:, 0] <= Trainer.saved_position(data)])
     second.restore(data)
-    assert _run(second, rows[cut:]) == rest
+    assert run(second, rows[cut:]) == rest
     assert second.state() == first.state()
 
 
 def test_a_checkpoint_of_other_records_is_refused(setup: Setup) -> None:
-    rows = _episodes(8)
+    rows = episodes(8)
     first = Trainer(setup)
-    _run(first, rows)
+    run(first, rows)
     second = Trainer(setup)
     second.rebuild(rows[:50])
     with pytest.raises(LearnerError, match="rebuilt to tick 50"):
@@ -188,7 +122,7 @@ def test_a_checkpoint_of_other_records_is_refused(setup: Setup) -> None:
 
 def test_no_checkpoint_in_the_middle_of_a_feed(setup: Setup) -> None:
     trainer = Trainer(setup)
-    feeding = trainer.feed(_episodes(8))
+    feeding = trainer.feed(episodes(8))
     next(feeding)
     with pytest.raises(LearnerError, match="middle of a feed"):
         trainer.state()
@@ -201,10 +135,10 @@ def test_unknown_is_not_failure_and_counts_once_it_is_known(setup: Setup) -> Non
     script.run(6, Outcome.UNKNOWN)
     script.row()
     trainer = Trainer(setup)
-    _run(trainer, script.rows())
+    run(trainer, script.rows())
     assert len(trainer.agent.replay.ready(Pool.ONLINE)) == 24
     script.row(TaskSignal(SignalKind.OUTCOME, SignalSource.OPERATOR, Outcome.SUCCESS))
-    _run(trainer, script.rows())
+    run(trainer, script.rows())
     assert len(trainer.agent.replay.ready(Pool.ONLINE)) == 30
     assert trainer.agent.replay.outcomes(1) == [1.0]
 
@@ -218,11 +152,11 @@ def test_a_guarded_episode_stays_a_failure_whatever_is_said_later(setup: Setup) 
     rows["mode"][last], rows["faults"][last] = Mode.HOLD, 1 << Fault.CONTACT_FORCE_GUARD
     rows["policy_due"][last] = 0
     trainer = Trainer(setup)
-    _run(trainer, rows)
+    run(trainer, rows)
     assert trainer.agent.replay.outcomes(5) == [1.0, 1.0, 1.0, 1.0, 0.0]
     script.row(TaskSignal(SignalKind.OUTCOME, SignalSource.OPERATOR, Outcome.FAILURE))
     script.row(TaskSignal(SignalKind.OUTCOME, SignalSource.OPERATOR, Outcome.SUCCESS))
-    _run(trainer, script.rows())
+    run(trainer, script.rows())
     assert trainer.agent.replay.outcomes(1) == [0.0]
 
 
@@ -231,7 +165,7 @@ def test_a_person_corrects_an_episode_by_its_number(setup: Setup) -> None:
     for _ in range(5):
         script.run(6)
     trainer = Trainer(setup)
-    _run(trainer, script.rows())
+    run(trainer, script.rows())
     text = json.dumps({"episode": 2, "outcome": "FAILURE"})
     events = [Event(script.tick, 0, EventKind.OUTCOME, text)]
     list(trainer.feed(script.rows(), events))
@@ -245,7 +179,7 @@ def test_a_correction_that_is_none_is_said_and_left_out(setup: Setup, text: str)
     trainer = Trainer(setup)
     list(trainer.feed(script.rows(), [Event(script.tick, 0, EventKind.OUTCOME, text)]))
     script.run(6)
-    (progress,) = _run(trainer, script.rows())
+    (progress,) = run(trainer, script.rows())
     assert isinstance(progress, Progress)
     assert "nobody understands" in progress.text
 
@@ -254,7 +188,7 @@ def test_an_episode_with_holes_is_said(setup: Setup) -> None:
     script = Script()
     script.run(6)
     script.run(6)
-    said = _run(Trainer(setup), script.rows(without=(9,)))
+    said = run(Trainer(setup), script.rows(without=(9,)))
     assert any("left out" in one.text for one in said if isinstance(one, Progress))
 
 
@@ -263,14 +197,18 @@ def test_an_earlier_log_of_the_base_fills_the_offline_half(setup: Setup) -> None
     log = Script()
     log.run(6, residual=0.0, version=0)
     trainer.add_base_log(log.rows())
-    _run(trainer, _episodes(8))
+    run(trainer, episodes(8))
     assert len(trainer.agent.replay.ready(Pool.OFFLINE)) == 6
 
 
 def test_a_learner_that_waits_for_a_robot_that_waits_is_refused(setup: Setup) -> None:
-    settings = SETTINGS.model_copy(update={"update_every_steps": 21})
-    with pytest.raises(LearnerError, match="lockstep_lag_steps 20"):
-        replace(setup, settings=settings)
+    for every, refused in ((19, False), (20, True), (21, True)):
+        settings = SETTINGS.model_copy(update={"update_every_steps": every})
+        if refused:
+            with pytest.raises(LearnerError, match=r"not below gate\.lockstep_lag_steps 20"):
+                replace(setup, settings=settings)
+        else:
+            assert replace(setup, settings=settings).settings.update_every_steps == every
 
 
 def test_settings_that_never_begin_are_refused() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from policies.outcomes import Ledger
 from runtime.messages import Outcome, SignalSource
+from runtime.outcomes import Ledger
 
 
 def test_an_unknown_outcome_becomes_known_later() -> None:

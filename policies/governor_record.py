@@ -1,0 +1,179 @@
+"""What the governor has counted: the base's episodes, the residual's, and what they cost."""
+
+from collections import deque
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+import msgspec
+from scipy.stats import binomtest
+
+from policies.experience import Episode
+from runtime.change_detector import OwnRecord, Reference
+from runtime.governor_spec import GovernorConfig
+
+# how many ended episodes can still be corrected
+_REMEMBERED = 1000
+# one end of each interval, with a tenth of all cases beyond it: both at once in about one of 25
+_CONFIDENCE = 0.8
+# an episode of an earlier run stands for so many policy steps
+_STEPS = 1000
+
+
+class Earned(msgspec.Struct, frozen=True):
+    """What a snapshot had earned in a place: kept over restarts, and worth nothing elsewhere.
+
+    `place`: robot and field; `digest`, `interface`: of the snapshot and of what it was made for.
+    `own`, `base`: (successes, episodes). `base_limited`, `base_pressed`: shares of policy steps.
+    """
+
+    place: str
+    interface: str
+    digest: str
+    version: int
+    own: tuple[int, int]
+    base: tuple[int, int]
+    base_limited: float
+    base_pressed: float
+
+
+@dataclass(slots=True)
+class Tried:
+    """One ended episode. `own`: the residual had a part in it, if only its noise; `version`: the
+    newest snapshot that acted."""
+
+    own: bool
+    version: int
+    success: bool
+    steps: int
+    limited: int
+    pressed: int
+
+
+def tried(episode: Episode, success: bool, pressed_n: float) -> Tried:
+    """Count an episode. It is the residual's if it changed any of its actions."""
+    own = any(step.granted.any() for step in episode.steps)
+    return Tried(
+        own=own,
+        version=max(step.version for step in episode.steps),
+        success=success,
+        steps=len(episode.steps),
+        limited=sum(step.limited for step in episode.steps),
+        pressed=sum(not (step.force_n <= pressed_n) for step in episode.steps),
+    )
+
+
+def successes(entries: Iterable[Tried]) -> int:
+    """Return how many succeeded."""
+    return sum(one.success for one in entries)
+
+
+def pressed_share(entries: Iterable[Tried]) -> float:
+    """Return the share of policy steps that pressed; 0 without any."""
+    entries = list(entries)
+    return sum(one.pressed for one in entries) / max(1, sum(one.steps for one in entries))
+
+
+def limited_share(entries: Iterable[Tried]) -> float:
+    """Return the share of policy steps in which the envelope acted; 0 without any."""
+    entries = list(entries)
+    return sum(one.limited for one in entries) / max(1, sum(one.steps for one in entries))
+
+
+def _interval(entries: Collection[Tried]) -> tuple[float, float]:
+    """Return Wilson's score interval of the share of successes (Wilson 1927)."""
+    found = binomtest(successes(entries), len(entries))
+    interval = found.proportion_ci(_CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+class Course:
+    """Episodes in order. `base`: the last of the base's; `own`: the last of the residual's, at
+    most as many as it is judged by; `loss`: what it has lost against the base, net, in episodes.
+    """
+
+    def __init__(self, config: GovernorConfig) -> None:
+        self._config = config
+        self.base: deque[Tried] = deque(
+            maxlen=max(config.base_known_episodes, config.observe_most_episodes)
+        )
+        self.own: deque[Tried] = deque(maxlen=config.earn_episodes)
+        self.loss = 0.0
+        self.careful = False
+        self.record: OwnRecord | None = None
+        self._by_number: dict[int, Tried] = {}
+
+    def add(self, number: int, one: Tried) -> None:
+        """Count an episode whose outcome is known."""
+        self._by_number[number] = one
+        if len(self._by_number) > _REMEMBERED:
+            del self._by_number[next(iter(self._by_number))]
+        if not one.own:
+            self.base.append(one)
+            return
+        self.own.append(one)
+        self._lose(self.base_rate - one.success)
+        if self.record is not None:
+            self.record.add(one.success)
+
+    def correct(self, number: int, success: bool) -> bool:
+        """Somebody says otherwise of an ended episode; return whether it was counted.
+
+        The own record, which is counted far behind, keeps what was said first."""
+        one = self._by_number.get(number)
+        if one is None:
+            return False
+        if one.success is not success:
+            one.success = success
+            if one.own:
+                self._lose(-1.0 if success else 1.0)
+        return True
+
+    @property
+    def base_rate(self) -> float:
+        """The base's share of successes, as far as it is known."""
+        return successes(self.base) / max(1, len(self.base))
+
+    @property
+    def base_known(self) -> bool:
+        """Whether the base was measured often enough."""
+        return len(self.base) >= self._config.base_known_episodes
+
+    def surely_better(self) -> bool:
+        """Whether the residual's last episodes surely succeed more often than the base's, and
+        press no more: the lower end of the one interval lies above the upper end of the other."""
+        if len(self.own) < self._config.earn_episodes or not self.base:
+            return False
+        presses = pressed_share(self.own) <= pressed_share(self.base)
+        return presses and _interval(self.own)[0] > _interval(self.base)[1]
+
+    def earn(self) -> None:
+        """From now on the residual has a record of its own, begun with the last episodes."""
+        self.record = OwnRecord(Reference(successes(self.own), len(self.own)))
+
+    def take_up(self, earned: Earned) -> None:
+        """Go on with what was counted in an earlier run."""
+        good, count = earned.base
+        limited, pressed = (
+            round(share * _STEPS) for share in (earned.base_limited, earned.base_pressed)
+        )
+        self.base.extend(
+            Tried(False, 0, at < good, _STEPS, limited, pressed) for at in range(count)
+        )
+        self.record = OwnRecord(Reference(*earned.own))
+
+    def begin_anew(self) -> None:
+        """Forget what speaks for or against the residual, and all but the base's last episodes:
+        the place may have changed. It begins carefully, its budget spent."""
+        self.own.clear()
+        self.record = None
+        while len(self.base) > self._config.observe_episodes:
+            self.base.popleft()
+        self.loss, self.careful = self._config.loss_budget, True
+
+    def _lose(self, episodes: float) -> None:
+        budget = self._config.loss_budget
+        self.loss = max(0.0, self.loss + episodes)
+        if self.loss > budget:
+            self.careful = True
+        elif self.loss < 0.5 * budget:
+            self.careful = False
