@@ -5,9 +5,9 @@ is granted then. The way down is in the tick (runtime/residual_watch.py), at onc
 hears of it from the record and decides what may be tried next.
 
 OBSERVE measures the base alone. WARM waits until the learner has that, for its critic to start
-from. EXPLORE lets the residual act and learn, inside a loss budget: the sum of (base's success
-rate - outcome) over its episodes, never below zero. SHADOW computes it and moves nothing. ADAPTIVE
-is what it earns.
+from. EXPLORE lets the residual act and learn, inside a loss budget: the sum of (lower bound of the
+base's success rate - outcome) over its episodes, never below zero. SHADOW computes it and moves
+nothing. ADAPTIVE is what it earns.
 """
 
 from dataclasses import dataclass

@@ -88,7 +88,8 @@ def _interval(entries: Collection[Tried]) -> tuple[float, float]:
 
 class Course:
     """Episodes in order. `base`: the last of the base's; `own`: the last of the residual's, at
-    most as many as it is judged by; `loss`: what it has lost against the base, net, in episodes.
+    most as many as it is judged by; `loss`: what it has surely lost against the base, net, in
+    episodes.
     """
 
     def __init__(self, config: GovernorConfig) -> None:
@@ -111,7 +112,7 @@ class Course:
             self.base.append(one)
             return
         self.own.append(one)
-        self._lose(self.base_rate - one.success)
+        self._lose(self.base_floor - one.success)
         if self.record is not None:
             self.record.add(one.success)
 
@@ -129,9 +130,11 @@ class Course:
         return True
 
     @property
-    def base_rate(self) -> float:
-        """The base's share of successes, as far as it is known."""
-        return successes(self.base) / max(1, len(self.base))
+    def base_floor(self) -> float:
+        """The lower bound of the base's success rate (change_detector.Reference): what is lost for
+        sure. After ten episodes the share itself may be a fifth too high, and each fifth would be
+        held against a residual that has only begun to learn."""
+        return Reference(successes(self.base), len(self.base)).floor()
 
     @property
     def base_known(self) -> bool:

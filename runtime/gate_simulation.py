@@ -11,7 +11,7 @@ from runtime.errors import StartRefused
 from runtime.events import Event
 from runtime.fault_tracker import names
 from runtime.faults import Response, Row
-from runtime.gate_wire import Grant
+from runtime.gate_wire import Grant, References
 from runtime.interfaces import (
     BasePolicy,
     GateHealth,
@@ -119,7 +119,12 @@ class SimulationCheck:
         if self._base_alone is None:
             nothing = Grant(Stage.OBSERVE, [0.0] * actions)
             self._base_alone = self._run(zero, nothing)
-        found = self._run(residual, Grant(Stage.ADAPTIVE, [1.0] * actions, noise_share=0.0))
+        # the base's shares of the nominal field are nobody's limits: compared is what comes of it
+        uncompared = References(base_limited=1.0, base_pressed=1.0)
+        granted = Grant(
+            Stage.ADAPTIVE, [1.0] * actions, noise_share=0.0, references=uncompared
+        )
+        found = self._run(residual, granted)
         return worse(found, self._base_alone)
 
     def _run(self, residual: ResidualPolicy, grant: Grant) -> Found:

@@ -21,7 +21,7 @@ from runtime.layout import Floats
 from runtime.messages import Mode, Phase, Stage, TickRecord
 from runtime.tick import ControlTick
 from tests.benchmarks.kit import SERVO_HZ, ColumnSink, load_text
-from tests.benchmarks.residual_kit import Study, study_deployment, train
+from tests.benchmarks.residual_kit import UNCOMPARED, Study, study_deployment, train
 
 SEEDS = (101, 102, 103, 104, 105)
 DROPS = 100
@@ -39,7 +39,9 @@ class Taking:
     """Grants everything to one snapshot, and takes it away at random moments of episodes."""
 
     def __init__(self, snapshot: bytes, actions: int, seed: int) -> None:
-        self.grant = Grant(Stage.ADAPTIVE, [1.0] * actions, noise_share=0.0)
+        self.grant = Grant(
+            Stage.ADAPTIVE, [1.0] * actions, noise_share=0.0, references=UNCOMPARED
+        )
         self.drops = 0
         self._snapshot = snapshot
         self._rng = np.random.default_rng(seed)

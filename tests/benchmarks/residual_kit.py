@@ -22,7 +22,7 @@ from runtime.config import Config, parse, read_yaml
 from runtime.errors import ConfigError
 from runtime.events import Event
 from runtime.faults import Fault
-from runtime.gate_wire import Candidate, Grant
+from runtime.gate_wire import Candidate, Grant, References
 from runtime.interfaces import BasePolicy, GateClient, GateHealth, RecordSink, ResidualPolicy
 from runtime.layout import Floats
 from runtime.messages import Mode, Outcome, Phase, Request, Stage, TickRecord, new_record
@@ -38,6 +38,8 @@ PRESSED_N = 80.0
 # one program from the first update on: as reproducible as none, and twice as fast
 COMPILED = {"learner.agent.compile": "first"}
 STUCK_S = 120.0
+# without a governor nobody has measured the base, so nothing is held against the residual
+UNCOMPARED = References(base_limited=1.0, base_pressed=1.0)
 _HEALTH = GateHealth()
 # what a person asks for where the robot waits for one
 _ASKED = {Mode.STOPPED: Request.REARM, Mode.READY: Request.ARM, Mode.HOLD: Request.REARM}
@@ -103,7 +105,7 @@ class TrainingGate:
 
     def __init__(self, trainer: Trainer, authority: list[float], lag_steps: int) -> None:
         self.trainer = trainer
-        self.grant = Grant(Stage.EXPLORE, authority)
+        self.grant = Grant(Stage.EXPLORE, authority, references=UNCOMPARED)
         self.live = b""
         self.refused: list[str] = []
         self.promoted: list[tuple[int, int]] = []
@@ -155,7 +157,9 @@ class DeployedGate:
     """Grants full authority to one snapshot, without noise and without a learner."""
 
     def __init__(self, snapshot: bytes, actions: int) -> None:
-        self.grant = Grant(Stage.ADAPTIVE, [1.0] * actions, noise_share=0.0)
+        self.grant = Grant(
+            Stage.ADAPTIVE, [1.0] * actions, noise_share=0.0, references=UNCOMPARED
+        )
         self._snapshot = snapshot
 
     def health(self) -> GateHealth:
