@@ -2,7 +2,7 @@
 
 A learned snapshot works with full authority; at random moments, in contact and out of it, a person
 takes the residual away and gives it back half a second later. Compared with windows of the same
-length in which nothing happened: how far the set-point that the policy asks for steps in the tick
+length in which nothing happened: how far the desired joint positions step in the tick
 of the drop, and the largest acceleration and jerk that were applied in the 100 ms after it. Ends
 with an error unless each of the drops stays within 1.5 times the ordinary p99.
 """
@@ -32,7 +32,7 @@ WINDOW_TICKS = SERVO_HZ // 10
 # between two drops; long enough for the ramp back and some ordinary motion
 APART_TICKS = (2 * SERVO_HZ, 4 * SERVO_HZ)
 IN_CONTACT_N = 5.0
-_COLUMNS = ("mode", "phase", "setpoint", "ddq_applied", "contact_force_n", "residual_held")
+_COLUMNS = ("mode", "phase", "q_desired", "ddq_applied", "contact_force_n", "residual_held")
 
 
 class Taking:
@@ -75,10 +75,10 @@ class Taking:
 
 @dataclass(frozen=True)
 class Found:
-    """Per drop and per ordinary window: largest step of the set-point in its first tick (units of
-    the set-point), largest acceleration (rad/s^2) and jerk (rad/s^3) inside it."""
+    """Per drop and per ordinary window: step of the desired joint positions in its first tick (rad),
+    largest acceleration (rad/s^2) and jerk (rad/s^3) applied inside it."""
 
-    names = ("set-point step", "acceleration", "jerk")
+    names = ("desired step", "acceleration", "jerk")
     dropped: Floats
     ordinary: Floats
     in_contact: int
@@ -118,7 +118,7 @@ def judge(sink: ColumnSink) -> Found:
     running = rows["phase"][:, 0] == Phase.RUNNING
     held = rows["residual_held"][:, 0].astype(bool)
     steps = np.zeros(len(rows))
-    steps[1:] = np.linalg.norm(np.diff(rows["setpoint"], axis=0), axis=1)
+    steps[1:] = np.linalg.norm(np.diff(rows["q_desired"], axis=0), axis=1)
     acceleration = np.abs(rows["ddq_applied"]).max(axis=1)
     jerk = np.zeros(len(rows))
     jerk[1:] = np.abs(np.diff(rows["ddq_applied"], axis=0)).max(axis=1) * SERVO_HZ
