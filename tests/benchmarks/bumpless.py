@@ -2,9 +2,9 @@
 
 A learned snapshot works with full authority; at random moments, in contact and out of it, a person
 takes the residual away and gives it back half a second later. Compared with windows of the same
-length in which nothing happened: how far the desired joint positions step in the tick
-of the drop, and the largest acceleration and jerk that were applied in the 100 ms after it. Ends
-with an error unless each of the drops stays within 1.5 times the ordinary p99.
+length in which nothing happened: how far the desired joint positions step in the tick of the drop,
+and the largest acceleration and jerk that were applied in the 100 ms after it. Ends with an error
+unless each of the drops stays within 1.5 times the ordinary p99.
 """
 
 import argparse
@@ -75,8 +75,8 @@ class Taking:
 
 @dataclass(frozen=True)
 class Found:
-    """Per drop and per ordinary window: step of the desired joint positions in its first tick (rad),
-    largest acceleration (rad/s^2) and jerk (rad/s^3) applied inside it."""
+    """Per drop and per ordinary window: step of the desired joint positions in its first tick
+    (rad), largest acceleration (rad/s^2) and jerk (rad/s^3) applied inside it."""
 
     names = ("desired step", "acceleration", "jerk")
     dropped: Floats

@@ -54,18 +54,19 @@ _KIB = 1024
 
 def course(episodes: int) -> list[dict[str, object]]:
     """Return what happens to the camera: drift, a bump, and somebody who puts it right."""
+    bumped, righted = episodes // 2, 3 * episodes // 4
     points = (
-        (0.0, (0.0, 0.0, 0.0), 0.0),
-        (0.3, (0.0008, 0.0008, 0.0), 0.0),
-        (0.4999, (0.0008, 0.0008, 0.0), 0.0),
-        (0.5, (-0.0040, 0.0030, 0.0), -0.05),
-        (0.7499, (-0.0045, 0.0030, 0.0), -0.05),
-        (0.75, (0.0, 0.0, 0.0), 0.0),
-        (1.0, (0.0, -0.0006, 0.0), 0.02),
+        (0, (0.0, 0.0, 0.0), 0.0),
+        (episodes // 3, (0.0008, 0.0008, 0.0), 0.0),
+        (bumped - 1, (0.0008, 0.0008, 0.0), 0.0),
+        (bumped, (-0.0040, 0.0030, 0.0), -0.05),
+        (righted - 1, (-0.0045, 0.0030, 0.0), -0.05),
+        (righted, (0.0, 0.0, 0.0), 0.0),
+        (episodes, (0.0, -0.0006, 0.0), 0.02),
     )
     return [
-        {"episode": round(share * episodes), "bias_m": list(bias), "bias_yaw_rad": yaw}
-        for share, bias, yaw in points
+        {"episode": episode, "bias_m": list(bias), "bias_yaw_rad": yaw}
+        for episode, bias, yaw in points
     ]
 
 
