@@ -220,9 +220,9 @@ class Governor:
     def _share(self) -> float:
         """Return the residual's share of the episodes."""
         config, course = self._config, self.course
-        if course.loss > _NOT_AT_ALL * config.loss_budget:
+        if not (course.loss <= _NOT_AT_ALL * config.loss_budget):
             return 0.0
-        if course.loss > _HARDLY * config.loss_budget:
+        if not (course.loss <= _HARDLY * config.loss_budget):
             return _HARDLY_SHARE * config.careful_share
         if course.careful:
             return config.careful_share

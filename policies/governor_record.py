@@ -176,7 +176,7 @@ class Course:
     def _lose(self, episodes: float) -> None:
         budget = self._config.loss_budget
         self.loss = max(0.0, self.loss + episodes)
-        if self.loss > budget:
+        if not (self.loss <= budget):
             self.careful = True
         elif self.loss < 0.5 * budget:
             self.careful = False
