@@ -86,9 +86,11 @@ def updates_per_step(progress: Sequence[Progress], span_steps: int = _SPAN_STEPS
 
 
 def acting(rows: Rows) -> NDArray[np.bool_]:
-    """Return in which rows [ticks] the residual took part and had any authority."""
+    """Return in which rows [ticks] the residual took part and had any authority. Before its first
+    policy step an episode still carries the last answer of the one before it."""
     takes_part = rows["residual_takes_part"][:, 0] != 0
-    return np.asarray(rows["authority"].any(axis=1) & takes_part)
+    answered = rows["episode_step"][:, 0] > 0
+    return np.asarray(rows["authority"].any(axis=1) & takes_part & answered)
 
 
 def evidence_of(row: Rows) -> EvidenceStatus:

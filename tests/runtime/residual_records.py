@@ -141,6 +141,7 @@ def write_record(
     for tick in range(episodes * EPISODE_TICKS):
         fill_tick(record, tick)
         record.base_sequence[0] = tick // STEP_TICKS + 1
+        record.episode_step[0] = tick % EPISODE_TICKS // STEP_TICKS + 1
         for change in changes:
             change(record, tick)
         writer.add_ticks(record.raw)
