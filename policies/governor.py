@@ -16,6 +16,9 @@ from policies.experience import Dropped, Episode, StepSeen
 from policies.governor_record import (
     Course,
     Earned,
+    Evidence,
+    Return,
+    Standing,
     limited_share,
     pressed_share,
     successes,
@@ -44,14 +47,6 @@ _HARDLY_SHARE = 0.2
 
 
 @dataclass(frozen=True)
-class Return:
-    """A version that shall be live again in the stead of what is, and why."""
-
-    version: int
-    why: str
-
-
-@dataclass(frozen=True)
 class Terms:
     """What a governor is made for. `actions`: how many an authority has; `pressed_n`: what presses;
     `learner`: whether one learns; `shadow_only`: nothing shall move the robot."""
@@ -65,9 +60,6 @@ class Terms:
 class Governor:
     """Decides by the evidence of one run. `earned`: what the snapshot that the run begins with had
     earned in this place, None if nothing.
-
-    `returning` is set while an earlier version shall be live in the stead of what is; `pinned`
-    while a person allows one version only; both 0 or None otherwise.
     """
 
     def __init__(
@@ -79,27 +71,20 @@ class Governor:
         self._config = config
         self._terms = terms
         self.course = Course(config)
+        self._now = Standing(
+            why=f"the base alone for {config.observe_episodes} episodes",
+            held=Stage.SHADOW if terms.shadow_only else None,
+        )
         self._waiting: dict[int, Episode] = {}
-        self._stage = Stage.OBSERVE
-        self._why = f"the base alone for {config.observe_episodes} episodes"
-        self._trial = 1
-        self._live = self._good = 0
-        self._quiet = 0
-        self._steps = self._learnt_steps = self._warm_from = 0
-        self._undone = 0
-        self._faults = 0
-        # once the base was seen to succeed and to fail
-        self._observed = False
-        self._held: Stage | None = Stage.SHADOW if terms.shadow_only else None
-        self.pinned = 0
-        self.returning: Return | None = None
+        self._live = 0
+        self._steps = self._learnt_steps = 0
         if earned is not None:
             self._take_up(earned)
 
     @property
     def stage(self) -> Stage:
         """Where trust stands."""
-        return self._stage
+        return self._now.stage
 
     @property
     def live(self) -> int:
@@ -109,28 +94,51 @@ class Governor:
     @property
     def trial(self) -> int:
         """Raised whenever evidence begins anew."""
-        return self._trial
+        return self._now.trial
 
     @property
     def why(self) -> str:
         """What moved the stage last."""
-        return self._why
+        return self._now.why
+
+    @property
+    def pinned(self) -> int:
+        """The only version that a person allows; 0 for any."""
+        return self._now.pinned
+
+    @property
+    def returning(self) -> Return | None:
+        """What shall be live in the stead of what is; None if nothing."""
+        return self._now.returning
+
+    def evidence(self) -> Evidence:
+        """Return all that was weighed so far, as `meet` takes it up; encode it at once, for it goes
+        on changing."""
+        course = self.course
+        record = course.record.state if course.record is not None else None
+        return Evidence(
+            self._now, course.loss, course.careful, [*course.base], [*course.own], record
+        )
 
     # -- what it hears ------------------------------------------------------------------------
 
-    def meet(self, control: Beat) -> None:
-        """Begin beside a control, which may have worked with a gate that died: what that one knew
-        is gone, what it undid or was told to pin still holds. Before anything else is heard."""
-        if control.trial:
+    def meet(self, control: Beat, before: Evidence | None = None) -> None:
+        """Begin beside a control, which may have worked with a gate that died: what that one undid
+        or was told to pin still holds, and its evidence, `before`, goes on if it was written down.
+        Before anything else is heard."""
+        if before is not None:
+            self._go_on(before, control)
+        elif control.trial:
             # what was earned goes on, with what speaks against it; all else begins anew
-            self._trial = control.trial + (self._stage is not Stage.ADAPTIVE)
+            self._now.trial = control.trial + (self._now.stage is not Stage.ADAPTIVE)
         if control.pinned and control.pinned == self._live:
-            self.pinned = control.pinned
-        elif control.pinned:
+            self._now.pinned = control.pinned
+        elif control.pinned and control.pinned != self._now.pinned:
             self.hear_order(Order(OrderKind.PIN, "a person", control.pinned))
-        elif control.version > self._live:
-            self.returning = Return(self._live, f"{control.version} was undone before the restart")
-            self._begin_anew(self.returning.why)
+        elif control.version > self._live and self._now.returning is None:
+            why = f"{control.version} was undone before the restart"
+            self._now.returning = Return(self._live, why)
+            self._begin_anew(why)
 
     def hear(self, news: StepSeen | Episode | Dropped | Ruling) -> None:
         """Take what the record tells of episodes, in order."""
@@ -147,11 +155,16 @@ class Governor:
     def hear_live(self, version: int) -> None:
         """A snapshot passed the gate, or an earlier one is live again."""
         self._live = version
-        if self.returning is not None and version == self.returning.version:
-            self.returning = None
-        if self._held is Stage.SHADOW:
-            self._move(Stage.SHADOW, self._why)
+        if self._now.returning is not None and version == self._now.returning.version:
+            self._now.returning = None
+        if self._now.held is Stage.SHADOW:
+            self._move(Stage.SHADOW, self._now.why)
         self._leave_warm()
+
+    def hear_missing(self) -> None:
+        """What was to be live again is not whole any more: nothing takes its place."""
+        if self._now.returning is not None:
+            self._now.returning = Return(0, self._now.returning.why)
 
     def hear_progress(self, steps: int) -> None:
         """The learner has taken in so many policy steps."""
@@ -160,32 +173,32 @@ class Governor:
 
     def hear_faults(self, active: int) -> None:
         """Take the faults that act now, one bit each: those that have just begun count."""
-        begun, self._faults = active & ~self._faults, active
+        begun, self._now.faults = active & ~self._now.faults, active
         named = [fault.name for fault in UNDOING if begun >> fault & 1]
-        if named and self._stage in _ACTING:
+        if named and self._now.stage in _ACTING:
             self._undo(", ".join(named))
 
     def hear_order(self, order: Order) -> None:
         """Take a person's word; a version to pin must exist."""
         said = f"{order.who} says {order.kind.value}"
         if order.kind is OrderKind.RESUME:
-            self._held, self.pinned, self._undone = None, 0, 0
+            self._now.held, self._now.pinned, self._now.undone = None, 0, 0
             self._begin_anew(said)
         elif order.kind is OrderKind.PIN:
-            self.pinned = order.version
+            self._now.pinned = order.version
             self._begin_anew(f"{said} {order.version}")
-            if order.version != self._live or self.returning is not None:
-                self.returning = Return(order.version, self._why)
+            if order.version != self._live or self._now.returning is not None:
+                self._now.returning = Return(order.version, self._now.why)
         else:
-            self._held = Stage.SHADOW if order.kind is OrderKind.SHADOW else Stage.OBSERVE
-            self._move(self._held, said)
+            self._now.held = Stage.SHADOW if order.kind is OrderKind.SHADOW else Stage.OBSERVE
+            self._move(self._now.held, said)
 
     # -- what it grants -----------------------------------------------------------------------
 
     def grant(self, critic_gap: float, update_ratio: float, *, learner_lost: bool) -> Grant:
         """Return what is granted now. The two numbers: see gate_wire.References."""
-        config, stage = self._config, self._stage
-        acts = stage in _ACTING and self.returning is None
+        config, stage = self._config, self._now.stage
+        acts = stage in _ACTING and self._now.returning is None
         adaptive = stage is Stage.ADAPTIVE
         noise = config.adaptive_noise_share if adaptive else config.noise_share
         return Grant(
@@ -194,16 +207,16 @@ class Governor:
             learner_lost=learner_lost,
             share=self._share(),
             noise_share=noise if self._terms.learner and not learner_lost else 0.0,
-            trial=self._trial,
+            trial=self._now.trial,
             references=self._references(critic_gap, update_ratio),
             learning=self._terms.learner and stage in _ACTING,
-            why=self._why,
+            why=self._now.why,
         )
 
     def earned(self, place: str, interface: str, digest: str) -> Earned | None:
         """Return what the live snapshot has earned here; None unless it is ADAPTIVE."""
         record = self.course.record
-        if self._stage is not Stage.ADAPTIVE or record is None:
+        if self._now.stage is not Stage.ADAPTIVE or record is None:
             return None
         base, own = self.course.base, record.reference
         return Earned(
@@ -231,7 +244,7 @@ class Governor:
 
     def _references(self, critic_gap: float, update_ratio: float) -> References:
         base, record = self.course.base, self.course.record
-        adaptive = self._stage is Stage.ADAPTIVE and record is not None
+        adaptive = self._now.stage is Stage.ADAPTIVE and record is not None
         own = record.reference if record is not None and adaptive else None
         return References(
             own=(own.successes, own.episodes) if own else (0, 0),
@@ -251,14 +264,14 @@ class Governor:
             return
         one = tried(episode, success and not episode.guarded, self._terms.pressed_n)
         self.course.add(number, one)
-        if self._stage is Stage.OBSERVE and self._held is None:
+        if self._now.stage is Stage.OBSERVE and self._now.held is None:
             self._observe()
-        elif self._stage is Stage.SHADOW and self._held is None:
+        elif self._now.stage is Stage.SHADOW and self._now.held is None:
             self._wait()
-        elif self._stage is Stage.EXPLORE and one.own and self.course.surely_better():
+        elif self._now.stage is Stage.EXPLORE and one.own and self.course.surely_better():
             count, quiet = self._config.earn_episodes, self._config.shadow_episodes
             self._shadow(quiet, f"{successes(self.course.own)} of its last {count} succeeded")
-        elif self._stage is Stage.ADAPTIVE and one.own:
+        elif self._now.stage is Stage.ADAPTIVE and one.own:
             self._vouch()
 
     def _observe(self) -> None:
@@ -268,12 +281,12 @@ class Governor:
         if count < config.observe_episodes:
             return
         if 0 < good < count:
-            self._warm_from = self._steps
-            self._observed = True
+            self._now.warm_from = self._steps
+            self._now.observed = True
             self._move(Stage.WARM, f"the base succeeds in {good} of {count}")
             self._leave_warm()
         elif count >= config.observe_most_episodes:
-            self._why = (
+            self._now.why = (
                 f"the base succeeds in all of {count}: it is left alone"
                 if good
                 else f"the base succeeds in none of {count}: there is nothing to decorate; train "
@@ -282,24 +295,24 @@ class Governor:
 
     def _leave_warm(self) -> None:
         """Explore once the learner has what was observed, or where there is a snapshot anyway."""
-        learns = self._terms.learner and self._learnt_steps >= self._warm_from
-        if self._stage is Stage.WARM and (learns or self._live):
-            self._explore(self._why)
+        learns = self._terms.learner and self._learnt_steps >= self._now.warm_from
+        if self._now.stage is Stage.WARM and (learns or self._live):
+            self._explore(self._now.why)
 
     def _wait(self) -> None:
         """Count down the episodes in which the residual moves nothing."""
-        self._quiet -= 1
-        if self._quiet > 0 or self.returning is not None:
+        self._now.quiet -= 1
+        if self._now.quiet > 0 or self._now.returning is not None:
             return
         if self.course.surely_better():
             self._adapt()
-        elif self._observed:
-            self._explore("authority is earned anew" if self._undone else "tried again")
+        elif self._now.observed:
+            self._explore("authority is earned anew" if self._now.undone else "tried again")
         else:
             self._move(Stage.OBSERVE, "the base was not yet seen to succeed and to fail")
 
     def _adapt(self) -> None:
-        self._undone = 0
+        self._now.undone = 0
         self.course.earn()
         self._vouch()
         own = self.course.own
@@ -313,44 +326,57 @@ class Governor:
         """Keep as good what acted half a window ago: what came of it has done well since."""
         own = self.course.own
         if self.course.surely_better():
-            self._good = own[len(own) // 2].version
+            self._now.good = own[len(own) // 2].version
 
     def _undo(self, why: str) -> None:
         """The tick has dropped the residual: the last good snapshot may earn authority anew."""
-        self._undone += 1
-        good = self._good
+        self._now.undone += 1
+        good = self._now.good
         if good and good != self._live:
-            self.returning = Return(good, why)
+            self._now.returning = Return(good, why)
         self._begin_anew(why)
-        if self._undone > self._config.rollbacks_max:
-            self._held = Stage.SHADOW
-            self._why = f"{why}: undone {self._undone} times and not earned since; a person decides"
+        if self._now.undone > self._config.rollbacks_max:
+            self._now.held = Stage.SHADOW
+            often = f"undone {self._now.undone} times and not earned since"
+            self._now.why = f"{why}: {often}; a person decides"
 
     def _begin_anew(self, why: str) -> None:
         """Evidence begins anew, after some episodes of the base."""
-        self._trial += 1
+        self._now.trial += 1
         self.course.begin_anew()
-        if self._stage in (Stage.OBSERVE, Stage.WARM) and not self._live:
-            self._why = why
+        if self._now.stage in (Stage.OBSERVE, Stage.WARM) and not self._live:
+            self._now.why = why
         else:
             self._shadow(self._config.dwell_episodes, why)
 
     def _shadow(self, episodes: int, why: str) -> None:
-        self._quiet = episodes
+        self._now.quiet = episodes
         self._move(Stage.SHADOW, why)
         if not episodes:
             self._wait()
 
     def _explore(self, why: str) -> None:
-        self._move(self._held or Stage.EXPLORE, why)
+        self._move(self._now.held or Stage.EXPLORE, why)
 
     def _move(self, stage: Stage, why: str) -> None:
-        self._stage, self._why = stage, why
+        self._now.stage, self._now.why = stage, why
+
+    def _go_on(self, before: Evidence, control: Beat) -> None:
+        """Go on where the gate was that died in this run."""
+        self._now = before.standing
+        self.course.go_on(before)
+        now = self._now
+        if now.returning is not None and now.returning.version == control.version == self._live:
+            now.returning = None
+        if now.trial < control.trial:
+            # it had granted more than it wrote down
+            now.trial = control.trial
+            self._begin_anew("the gate died over what was new")
 
     def _take_up(self, earned: Earned) -> None:
         """Go on where this snapshot was when it last ran here."""
-        self._live = self._good = earned.version
-        self._observed = True
+        self._live = self._now.good = earned.version
+        self._now.observed = True
         self.course.take_up(earned)
         why = f"snapshot {earned.version} has a record in this place"
-        self._move(self._held or Stage.ADAPTIVE, why)
+        self._move(self._now.held or Stage.ADAPTIVE, why)

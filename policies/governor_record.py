@@ -2,14 +2,14 @@
 
 from collections import deque
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 import msgspec
 from scipy.stats import binomtest
 
 from policies.experience import Episode
-from runtime.change_detector import OwnRecord, Reference
+from runtime.change_detector import OwnRecord, OwnRecordState, Reference
 from runtime.governor_spec import GovernorConfig
+from runtime.messages import Stage
 
 # how many ended episodes can still be corrected
 _REMEMBERED = 1000
@@ -36,29 +36,75 @@ class Earned(msgspec.Struct, frozen=True):
     base_pressed: float
 
 
-@dataclass(slots=True)
-class Tried:
+class Tried(msgspec.Struct):
     """One ended episode. `own`: the residual had a part in it, if only its noise; `version`: the
-    newest snapshot that acted."""
+    newest snapshot that acted. `number`: of the episode; 0: it was of an earlier run. `guarded`: a
+    guard took over in it, so it is a failure whatever is said of it later."""
 
+    number: int
     own: bool
     version: int
     success: bool
     steps: int
     limited: int
     pressed: int
+    guarded: bool = False
+
+
+class Return(msgspec.Struct, frozen=True):
+    """A version that shall be live again in the stead of what is, and why."""
+
+    version: int
+    why: str
+
+
+class Standing(msgspec.Struct):
+    """Where a governor stands. `why`: what moved the stage last. `trial` is raised whenever
+    evidence begins anew. `good`: the version that has done well so far; `quiet`: how many episodes
+    the residual still has to move nothing; `warm_from`: the learner's policy step that WARM waits
+    for; `undone`: how often since authority was earned; `faults`: those that act, one bit each;
+    `observed`: the base was seen to succeed and to fail; `held`: the stage that a person, or too
+    many returns, hold it in; `pinned`: the only version allowed, 0 for any; `returning`: what shall
+    be live in the stead of what is."""
+
+    why: str
+    stage: Stage = Stage.OBSERVE
+    trial: int = 1
+    good: int = 0
+    quiet: int = 0
+    warm_from: int = 0
+    undone: int = 0
+    faults: int = 0
+    observed: bool = False
+    held: Stage | None = None
+    pinned: int = 0
+    returning: Return | None = None
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What a governor has weighed in one run: kept for the case that its process dies. `loss`,
+    `careful`, `base`, `own`, `record`: see Course."""
+
+    standing: Standing
+    loss: float
+    careful: bool
+    base: list[Tried]
+    own: list[Tried]
+    record: OwnRecordState | None
 
 
 def tried(episode: Episode, success: bool, pressed_n: float) -> Tried:
     """Count an episode. It is the residual's if it changed any of its actions."""
     own = any(step.granted.any() for step in episode.steps)
     return Tried(
+        number=episode.number,
         own=own,
         version=max(step.version for step in episode.steps),
         success=success,
         steps=len(episode.steps),
         limited=sum(step.limited for step in episode.steps),
         pressed=sum(not (step.force_n <= pressed_n) for step in episode.steps),
+        guarded=episode.guarded,
     )
 
 
@@ -123,6 +169,7 @@ class Course:
         one = self._by_number.get(number)
         if one is None:
             return False
+        success = success and not one.guarded
         if one.success is not success:
             one.success = success
             if one.own:
@@ -160,9 +207,22 @@ class Course:
             round(share * _STEPS) for share in (earned.base_limited, earned.base_pressed)
         )
         self.base.extend(
-            Tried(False, 0, at < good, _STEPS, limited, pressed) for at in range(count)
+            Tried(0, False, 0, at < good, _STEPS, limited, pressed) for at in range(count)
         )
         self.record = OwnRecord(Reference(*earned.own))
+
+    def go_on(self, before: Evidence) -> None:
+        """Go on with what was counted before in this run."""
+        self.loss, self.careful = before.loss, before.careful
+        self.base.clear()
+        self.own.clear()
+        self.base.extend(before.base)
+        self.own.extend(before.own)
+        self._by_number = {one.number: one for one in (*before.base, *before.own) if one.number}
+        self.record = None
+        if before.record is not None:
+            self.record = OwnRecord(Reference(before.record.successes, before.record.episodes))
+            self.record.state.recent = before.record.recent
 
     def begin_anew(self) -> None:
         """Forget what speaks for or against the residual, and all but the base's last episodes:

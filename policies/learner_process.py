@@ -12,10 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from policies.learner_line import GateLine
-from policies.lineage import Lineage, write_whole
+from policies.lineage import Lineage
 from runtime.errors import StartRefused, TrimtabError
 from runtime.feed import FeedReader
 from runtime.realtime import die_with_parent
@@ -25,12 +23,12 @@ try:
     import torch
 
     from policies.learner.setup import Setup
+    from policies.learner.store import CheckpointStore
     from policies.learner.trainer import Trainer
 except ImportError as error:
     sys.stderr.write(f"learner: {error}; install the extra `learn`: pip install 'trimtab[learn]'\n")
     sys.exit(StartRefused.exit_code)
 
-CHECKPOINT = "learner.checkpoint"
 CHECKPOINT_UPDATES = 200
 _NICENESS = 10
 _WAIT_S = 0.1
@@ -38,21 +36,13 @@ _WAIT_S = 0.1
 _BEFORE_FIRST = 0
 
 
-class Checkpoint(msgspec.Struct, frozen=True):
-    """What is on disk: whose record it belongs to, and the trainer's own state."""
-
-    run: str
-    trainer: bytes
-
-
 class Learner:
     """One learner process from its first word to its last."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         place = RecorderPlace(options.run, options.folder, options.sockets)
-        self._run = place.run
         self._lineage = Lineage(options.lineage)
-        self._file = options.lineage / CHECKPOINT
+        self._store = CheckpointStore(options.lineage, place.run)
         self._feed = FeedReader(place, _BEFORE_FIRST)
         self._gate = GateLine(place)
         self._ended = False
@@ -95,27 +85,25 @@ class Learner:
 
     def _resume(self, trainer: Trainer) -> None:
         """Go on from this run's checkpoint, if there is one that can be read."""
-        checkpoint = self._checkpoint()
-        if checkpoint is None:
+        found = self._store.read()
+        if found is None:
             trainer.next_version = self._lineage.newest_version() + 1
             return
         begun_s = time.monotonic()
-        position = Trainer.saved_position(checkpoint.trainer)
+        position = Trainer.saved_position(found.state)
         for batch in self._feed.catch_up(position):
             trainer.rebuild(batch.rows, batch.events)
-        trainer.restore(checkpoint.trainer)
+        trainer.restore(found.state)
         self._saved_updates = trainer.agent.updates
         self._gate.note(
             f"the learner is back: {trainer.agent.updates} updates from its checkpoint, the replay "
             f"from the record up to tick {position}, in {time.monotonic() - begun_s:.1f} s"
         )
-
-    def _checkpoint(self) -> Checkpoint | None:
-        try:
-            found = msgspec.msgpack.decode(self._file.read_bytes(), type=Checkpoint)
-        except (OSError, msgspec.MsgspecError):
-            return None
-        return found if found.run == self._run else None
+        if found.missing:
+            self._gate.note(
+                f"the learner's states of candidates {', '.join(map(str, found.missing))} are no "
+                "longer whole on disk: a rollback to them goes back further"
+            )
 
     def _save_if_due(self, trainer: Trainer) -> None:
         if trainer.agent.updates - self._saved_updates >= CHECKPOINT_UPDATES:
@@ -125,14 +113,14 @@ class Learner:
         """Write a checkpoint; without room for one learning goes on, and that is said."""
         if trainer.agent.updates == self._saved_updates:
             return
-        data = msgspec.msgpack.encode(Checkpoint(self._run, trainer.state()))
+        state = trainer.state()
         self._saved_updates = trainer.agent.updates
         try:
-            write_whole(self._file, data)
+            self._store.write(state)
         except OSError as error:
             if not self._save_failed:
                 self._gate.note(
-                    f"no checkpoint of the learner can be written to {self._file.parent} "
+                    f"no checkpoint of the learner can be written to {self._store.file.parent} "
                     f"({error.strerror}); it learns on without"
                 )
             self._save_failed = True

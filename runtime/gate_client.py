@@ -88,7 +88,7 @@ class GateConnection:
         self._grant = self._shadowed = self._shadow = Grant(Stage.OBSERVE, self._nothing)
         self._grants: list[Grant] = []
         self._learner_lost = False
-        self._grant_recorded: tuple[Stage, int, float] | None = None
+        self._grant_recorded: tuple[Stage, int, float, str] | None = None
         self._lost_after_ns = seconds_to_ns(lost_after_s)
         self._lag_steps = lag_steps
         self._wait_ns = seconds_to_ns(wait_s)
@@ -250,7 +250,7 @@ class GateConnection:
         self._grant = grant
         if grant.learning and not before.learning:
             self._fresh_ns = None
-        told = (grant.stage, grant.trial, grant.share)
+        told = (grant.stage, grant.trial, grant.share, grant.why)
         if told != self._grant_recorded:
             self._grant_recorded = told
             self._news.append((EventKind.GRANT, msgspec.json.encode(grant).decode(), b""))

@@ -15,7 +15,7 @@ import zmq
 
 from policies.gate import Gate, Judged
 from policies.gate_window import RecentPast
-from policies.governor import Return
+from policies.governor_record import Return
 from policies.lineage import Kept, Lineage
 from runtime.clock import seconds_to_ns
 from runtime.feed import FeedReader

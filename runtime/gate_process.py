@@ -146,7 +146,7 @@ def home_of(
     place = f"{deployment.config.robot_id}/{header.link.get('field', '')}"
     weights = resolve(deployment.config.base.file, deployment.config_file).read_bytes()
     interface = f"{interface_hash(base.contract, residual)}/{hashlib.sha256(weights).hexdigest()}"
-    return Home(place, interface, lineage.folder)
+    return Home(place, interface, lineage.folder, header.run)
 
 
 def compose_governor(

@@ -18,16 +18,16 @@ import msgspec
 import numpy as np
 
 from policies.experience import Experience, StepSeen
-from policies.governor import Governor, Return
-from policies.governor_record import Earned
+from policies.governor import Governor
+from policies.governor_record import Earned, Evidence, Return
 from policies.lineage import Kept, write_whole
 from runtime.events import Event, EventKind
 from runtime.gate_wire import Beat, Grant, Progress
-from runtime.messages import SignalSource, Stage
+from runtime.messages import SignalSource
 from runtime.outcomes import correction_of
 from runtime.wire import Order, OrderKind, Rollback
 
-EARNED = "earned.json"
+EARNED, EVIDENCE = "earned.json", "evidence.json"
 _HEARD = (EventKind.ORDER, EventKind.ROLLBACK, EventKind.OUTCOME)
 _REMEMBERED = 32
 
@@ -37,11 +37,12 @@ Rows = np.ndarray[Any, np.dtype[Any]]
 @dataclass(frozen=True)
 class Home:
     """Whose evidence it is. `place`: robot and field; `interface`: hash of base, contract and
-    terms; `folder`: where what was earned is kept."""
+    terms; `folder`: where what was earned is kept; `run`: whose record."""
 
     place: str
     interface: str
     folder: Path
+    run: str
 
 
 def earned_before(home: Home, kept: Kept | None) -> Earned | None:
@@ -54,6 +55,22 @@ def earned_before(home: Home, kept: Kept | None) -> Earned | None:
         return None
     ours = (home.place, home.interface, kept.snapshot.digest)
     return earned if (earned.place, earned.interface, earned.digest) == ours else None
+
+
+class _Diary(msgspec.Struct, frozen=True):
+    """What the gate of a run had weighed; worth nothing in another."""
+
+    run: str
+    evidence: Evidence
+
+
+def _evidence_before(home: Home) -> Evidence | None:
+    """Return what a gate of this very run had weighed when it died."""
+    try:
+        diary = msgspec.json.decode((home.folder / EVIDENCE).read_bytes(), type=_Diary)
+    except (OSError, ValueError):
+        return None
+    return diary.evidence if diary.run == home.run else None
 
 
 class Trust:
@@ -86,6 +103,7 @@ class Trust:
         self._grants: deque[Grant] = deque()
         self._asked = self._ask(0, learner_lost=False)
         self._saved: Earned | None = None
+        self._diary = b""
         # of a feed that filled a gap from files, an event may come twice
         self._orders: deque[Event] = deque(maxlen=_REMEMBERED)
 
@@ -109,9 +127,10 @@ class Trust:
         if control.pinned and not self._digest_of(control.pinned):
             control = msgspec.structs.replace(control, pinned=0)
         self._rolled = control.rolled
-        self.governor.meet(control)
-        if self.governor.stage is Stage.ADAPTIVE:
-            self._trial = self.governor.trial
+        # only a control that was granted something has had a gate before
+        self.governor.meet(control, _evidence_before(self._home) if control.trial else None)
+        if self.governor.trial == control.trial:
+            self._trial = control.trial
         self._look(control.steps)
 
     def advance(self, steps: int | None) -> None:
@@ -156,7 +175,7 @@ class Trust:
 
     def not_found(self, asked: Return) -> None:
         """What was to be live again is not whole any more: version 0 takes its place."""
-        self.governor.returning = Return(0, asked.why)
+        self.governor.hear_missing()
         self.said.append(
             f"version {asked.version} is not whole in {self._home.folder}: the base works alone "
             "until something newer passes"
@@ -171,7 +190,11 @@ class Trust:
         return ""
 
     def keep(self) -> None:
-        """Write down what the live snapshot has earned, if that is news."""
+        """Write down what was weighed, and what the live snapshot has earned, if that is news."""
+        diary = msgspec.json.encode(_Diary(self._home.run, self.governor.evidence()))
+        if diary != self._diary:
+            self._diary = diary
+            self._write(EVIDENCE, diary)
         version = self.governor.live
         earned = self.governor.earned(
             self._home.place, self._home.interface, self._digest_of(version)
@@ -179,12 +202,15 @@ class Trust:
         if earned is None or earned == self._saved:
             return
         self._saved = earned
+        self._write(EARNED, msgspec.json.encode(earned))
+
+    def _write(self, name: str, data: bytes) -> None:
         try:
-            write_whole(self._home.folder / EARNED, msgspec.json.encode(earned))
+            write_whole(self._home.folder / name, data)
         except OSError as error:
             sys.stderr.write(
-                f"gate: what was earned cannot be written to {self._home.folder}: "
-                f"{error.strerror}; after a restart it must be earned again\n"
+                f"gate: {name} cannot be written to {self._home.folder}: {error.strerror}; after "
+                "a restart authority must be earned again\n"
             )
 
     def _forget(self) -> None:

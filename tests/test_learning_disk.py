@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from policies.learner_process import CHECKPOINT, CHECKPOINT_UPDATES
+from policies.learner.store import CHECKPOINT
+from policies.learner_process import CHECKPOINT_UPDATES
 from policies.lineage import Lineage
 from runtime.events import EventKind
 from runtime.faults import Response

@@ -1,18 +1,30 @@
 """What a trainer keeps on disk: everything but what the records hold."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import msgspec
 
 from policies.learner.agent import SavedNetworks
 from runtime.errors import LearnerError
 
-STATE_VERSION = 2
+STATE_VERSION = 3
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """A checkpoint: an encoded `SavedTrainer`, and the networks at past candidates by version,
+    which stay what they are from one checkpoint to the next."""
+
+    trainer: bytes
+    kept: Mapping[int, SavedNetworks]
 
 
 class SavedTrainer(msgspec.Struct, frozen=True):
-    """A checkpoint. `position`: the last tick taken in; `begun_at`, `candidate_at`: the policy
-    steps at which the prefill ended and the last candidate was made, -1 before; `rollbacks`: how
-    many the agent has followed; `kept`: its networks at past candidates, by version; `critic_gap`,
-    `update_ratio`: what the last progress said."""
+    """What changes all the time. `position`: the last tick taken in; `begun_at`, `candidate_at`:
+    the policy steps at which the prefill ended and the last candidate was made, -1 before;
+    `rollbacks`: how many the agent has followed; `critic_gap`, `update_ratio`: what the last
+    progress said."""
 
     version: int
     position: int
@@ -22,7 +34,6 @@ class SavedTrainer(msgspec.Struct, frozen=True):
     rollbacks: int
     critic_gap: float
     update_ratio: float
-    kept: dict[int, SavedNetworks]
     agent: bytes
 
 

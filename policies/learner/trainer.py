@@ -15,14 +15,15 @@ from policies.learner import checkpoint
 from policies.learner.agent import Agent, Problem
 from policies.learner.candidates import PARITY_ROWS, Label, Normaliser, Seen, candidate
 from policies.learner.filling import acting_versions, replay_steps
+from policies.learner.hearing import episodes_of_log, in_order
 from policies.learner.prefill import Prefill
 from policies.learner.replay import Pool
 from policies.learner.rollbacks import KeptStates, Undone
+from policies.learner.seen_range import SeenRange
 from policies.learner.setup import Setup
 from runtime.errors import LearnerError
 from runtime.events import Event, EventKind
 from runtime.gate_wire import Candidate, Progress
-from runtime.layout import Floats
 from runtime.messages import Outcome, SignalSource
 from runtime.outcomes import KNOWN, Ruling, correction_of
 from runtime.snapshot import encode_snapshot, interface_hash
@@ -61,8 +62,7 @@ class Trainer:
         self._prefill = Prefill(settings)
         self._offline: list[Episode] = []
         self._guarded: set[int] = set()
-        self._low: Floats = np.full(self._experience.width, np.inf)
-        self._high: Floats = -self._low
+        self._seen = SeenRange(self._experience.width)
         self._recent: list[PolicyStep] = []
         self._steps = 0
         self._begun_at = -1
@@ -93,10 +93,11 @@ class Trainer:
         """True once the prefill is over."""
         return self._normaliser is not None
 
-    def add_base_log(self, rows: Rows) -> None:
-        """Take an earlier record of base episodes, before the first feed: the offline half."""
+    def add_base_log(self, rows: Rows, events: Sequence[Event] = ()) -> None:
+        """Take a whole earlier record of base episodes, before the first feed: the offline half.
+        Outcomes are those known at its end, corrections among its events included."""
         log = Experience(self._setup.sizes, self._setup.contract.action, self._setup.residual.terms)
-        self._offline.extend(news for news in log.feed(rows) if isinstance(news, Episode))
+        self._offline += episodes_of_log(log, rows, events)
 
     def feed(self, rows: Rows, events: Sequence[Event] = ()) -> Iterator[Progress | Candidate]:
         """Take the next ticks and events, each in order; yield what is to be sent, in order.
@@ -105,7 +106,7 @@ class Trainer:
             LearnerError: the weights are no longer finite; go back to the last checkpoint.
         """
         self._feeding = True
-        for piece, said in _in_order(rows, events):
+        for piece, said in in_order(rows, events, _HEARD):
             for news in self._experience.feed(piece):
                 yield from self._take(news)
             if said is not None and said.kind is EventKind.OUTCOME:
@@ -121,7 +122,7 @@ class Trainer:
             pass
         self._learning = True
 
-    def state(self) -> bytes:
+    def state(self) -> checkpoint.TrainerState:
         """Return a checkpoint; with the same records up to `position` learning goes on exactly.
 
         Raises:
@@ -129,7 +130,7 @@ class Trainer:
         """
         if self._feeding:
             raise LearnerError("a checkpoint in the middle of a feed; make it between two")
-        return msgspec.msgpack.encode(
+        saved = msgspec.msgpack.encode(
             checkpoint.SavedTrainer(
                 version=checkpoint.STATE_VERSION,
                 position=self.position,
@@ -139,27 +140,27 @@ class Trainer:
                 rollbacks=len(self._rollbacks),
                 critic_gap=self._critic_gap,
                 update_ratio=self._update_ratio,
-                kept=self._kept.saved,
                 agent=self.agent.state(),
             )
         )
+        return checkpoint.TrainerState(saved, dict(self._kept.saved))
 
     @staticmethod
-    def saved_position(data: bytes) -> int:
-        """Return the tick up to which `rebuild` must run before `restore(data)`.
+    def saved_position(state: checkpoint.TrainerState) -> int:
+        """Return the tick up to which `rebuild` must run before `restore(state)`.
 
         Raises:
             LearnerError: it is no checkpoint.
         """
-        return checkpoint.read(data).position
+        return checkpoint.read(state.trainer).position
 
-    def restore(self, data: bytes) -> None:
+    def restore(self, state: checkpoint.TrainerState) -> None:
         """Go on from a checkpoint, after `rebuild` up to its position.
 
         Raises:
             LearnerError: it is no checkpoint, or not one of these records.
         """
-        saved = checkpoint.read(data)
+        saved = checkpoint.read(state.trainer)
         if saved.position != self.position or saved.begun_at != self._begun_at:
             raise LearnerError(
                 f"the checkpoint was made at tick {saved.position}, learning since step "
@@ -169,7 +170,7 @@ class Trainer:
         self.agent.restore(saved.agent)
         self._candidate_at, self.next_version = saved.candidate_at, saved.next_version
         self._critic_gap, self._update_ratio = saved.critic_gap, saved.update_ratio
-        self._kept = KeptStates(saved.kept)
+        self._kept = KeptStates(dict(state.kept))
         # one that came right after the checkpoint was rebuilt with the records, without the agent
         for _, said in self._rollbacks[saved.rollbacks :]:
             self._return_to(said)
@@ -189,9 +190,8 @@ class Trainer:
             self._take_ruling(news)
 
     def _take_episode(self, episode: Episode) -> None:
+        self._see(episode, acting_versions(episode))
         for step in episode.steps:
-            np.minimum(self._low, step.features, out=self._low)
-            np.maximum(self._high, step.features, out=self._high)
             # what acted on the robot, and not what the gate said meanwhile: that comes at any time
             if step.version not in self._undone:
                 self._parent = max(self._parent, step.version)
@@ -202,6 +202,9 @@ class Trainer:
             self._add(episode)
         else:
             self._prefill.add(episode)
+
+    def _see(self, episode: Episode, versions: tuple[int, ...]) -> None:
+        self._seen.add(versions, np.array([step.features for step in episode.steps]))
 
     def _take_ruling(self, ruling: Ruling) -> None:
         if ruling.note:
@@ -270,6 +273,7 @@ class Trainer:
         )
         self._begun_at = self._steps
         for number, episode in enumerate(self._offline, start=1):
+            self._see(episode, ())
             # numbers of the run count from 1; those of the log before it are negative
             self._add(episode, number=-number, offline=True)
         for episode in waiting:
@@ -344,8 +348,7 @@ class Trainer:
         seen = Seen(
             np.array([step.features for step in self._recent]),
             np.array([step.base for step in self._recent]),
-            self._low,
-            self._high,
+            *self._seen.without(self._undone),
         )
         label = Label(version, self._parent, self._contract, self._steps)
         made = candidate(self.agent, self._normaliser, seen, label)
@@ -354,15 +357,3 @@ class Trainer:
             ratio = made.constraint / made.constraint_max
             self._update_ratio = ratio if math.isfinite(ratio) else _FAR_TOO_MUCH
         return Candidate(encode_snapshot(made), self._steps, self._trial)
-
-
-def _in_order(rows: Rows, events: Sequence[Event]) -> Iterator[tuple[Rows, Event | None]]:
-    """Cut the rows at the events that a trainer hears: the same order whatever the batches."""
-    ticks = rows["tick"][:, 0]
-    begin = 0
-    for event in events:
-        if event.kind in _HEARD:
-            end = int(np.searchsorted(ticks, event.tick, side="right"))
-            yield rows[begin:end], event
-            begin = max(begin, end)
-    yield rows[begin:], None

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.governor import UNDOING, Return
-from policies.governor_record import Earned
+from policies.governor import UNDOING
+from policies.governor_record import Earned, Return
 from runtime.faults import Fault, Response, tighten
 from runtime.gate_wire import Grant, References
 from runtime.messages import Outcome, Stage

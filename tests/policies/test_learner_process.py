@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from policies.learner_process import CHECKPOINT
+from policies.learner.store import CHECKPOINT
 from runtime.events import Event, EventKind
 from runtime.record_format import RecorderPlace
 from runtime.snapshot import decode_snapshot

@@ -18,6 +18,7 @@ from tests.runtime.trust_kit import (
     INTERFACE,
     LIVE,
     PLACE,
+    RUN,
     Story,
     adaptive,
     granted,
@@ -35,7 +36,7 @@ def kept(digest: str) -> Kept:
 def test_what_was_earned_is_kept_and_found_again(tmp_path: Path) -> None:
     trust, _ = adaptive(tmp_path)
     trust.keep()
-    found = earned_before(Home(PLACE, INTERFACE, tmp_path), kept("digest-7"))
+    found = earned_before(Home(PLACE, INTERFACE, tmp_path, RUN), kept("digest-7"))
     assert found == EARNED
     again = make_trust(tmp_path, earned=found, live=LIVE)
     again.meet(Beat())
@@ -47,27 +48,27 @@ def test_what_was_earned_is_kept_and_found_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("home", "digest"),
     [
-        (Home("robot/elsewhere", INTERFACE, Path()), "digest-7"),
-        (Home(PLACE, "another base", Path()), "digest-7"),
-        (Home(PLACE, INTERFACE, Path()), "digest-8"),
+        (Home("robot/elsewhere", INTERFACE, Path(), RUN), "digest-7"),
+        (Home(PLACE, "another base", Path(), RUN), "digest-7"),
+        (Home(PLACE, INTERFACE, Path(), RUN), "digest-8"),
     ],
 )
 def test_it_is_worth_nothing_elsewhere(tmp_path: Path, home: Home, digest: str) -> None:
     (tmp_path / FILE).write_bytes(msgspec.json.encode(EARNED))
-    assert earned_before(Home(home.place, home.interface, tmp_path), kept(digest)) is None
+    assert earned_before(Home(home.place, home.interface, tmp_path, RUN), kept(digest)) is None
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff\x00", msgspec.json.encode(EARNED)[:-9], b"[]"])
 def test_a_file_that_cannot_be_read_is_worth_nothing(tmp_path: Path, data: bytes) -> None:
     (tmp_path / FILE).write_bytes(data)
-    assert earned_before(Home(PLACE, INTERFACE, tmp_path), kept("digest-7")) is None
+    assert earned_before(Home(PLACE, INTERFACE, tmp_path, RUN), kept("digest-7")) is None
 
 
 def test_without_file_or_snapshot_nothing_was_earned(tmp_path: Path) -> None:
-    assert earned_before(Home(PLACE, INTERFACE, tmp_path), kept("digest-7")) is None
+    assert earned_before(Home(PLACE, INTERFACE, tmp_path, RUN), kept("digest-7")) is None
     (tmp_path / FILE).mkdir()
-    assert earned_before(Home(PLACE, INTERFACE, tmp_path), kept("digest-7")) is None
-    assert earned_before(Home(PLACE, INTERFACE, tmp_path), None) is None
+    assert earned_before(Home(PLACE, INTERFACE, tmp_path, RUN), kept("digest-7")) is None
+    assert earned_before(Home(PLACE, INTERFACE, tmp_path, RUN), None) is None
 
 
 def test_on_a_full_disk_it_says_so_and_goes_on(
@@ -79,7 +80,7 @@ def test_on_a_full_disk_it_says_so_and_goes_on(
     trust.keep()
     trust.keep()
     said = capsys.readouterr().err
-    assert said.count("what was earned cannot be written") == 1 and "earned again" in said
+    assert said.count("earned.json cannot be written") == 1 and "earned again" in said
     assert granted(trust).stage is Stage.ADAPTIVE
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.governor import Return
-from policies.governor_record import successes
+from policies.governor_record import Return, successes
 from runtime.faults import Fault
 from runtime.gate_trust import Home, Trust
 from runtime.gate_wire import Beat, Grant, Progress
@@ -20,6 +19,7 @@ from tests.runtime.trust_kit import (
     LAG,
     LIVE,
     PLACE,
+    RUN,
     Office,
     Story,
     Telling,
@@ -101,7 +101,8 @@ def test_what_is_granted_holds_so_many_steps_later_and_in_order(tmp_path: Path) 
 
 def test_nothing_beyond_the_learners_step_is_heard(tmp_path: Path) -> None:
     governor = Telling()
-    trust = Trust(governor, make_experience(), Home(PLACE, INTERFACE, tmp_path), LAG, digest_of)
+    home = Home(PLACE, INTERFACE, tmp_path, RUN)
+    trust = Trust(governor, make_experience(), home, LAG, digest_of)
     story = Story()
     story.episodes("+-")
     trust.take(story.rows(), [])
@@ -116,7 +117,8 @@ def test_nothing_beyond_the_learners_step_is_heard(tmp_path: Path) -> None:
 
 def test_faults_are_heard_as_they_begin_among_the_episodes(tmp_path: Path) -> None:
     governor = Telling()
-    trust = Trust(governor, make_experience(), Home(PLACE, INTERFACE, tmp_path), LAG, digest_of)
+    home = Home(PLACE, INTERFACE, tmp_path, RUN)
+    trust = Trust(governor, make_experience(), home, LAG, digest_of)
     story = Story()
     story.episodes("+")
     story.row(faults=FELL)

@@ -26,7 +26,7 @@ LAG = 4
 STEPS = 3
 LIVE = 7
 FELL = 1 << Fault.SUCCESS_FELL
-PLACE, INTERFACE = "robot/field", "interface"
+PLACE, INTERFACE, RUN = "robot/field", "interface", "run-1"
 EARNED = Earned(PLACE, INTERFACE, "digest-7", LIVE, (5, 5), (1, 5), 0.0, 0.0)
 # a base that succeeds once in four, then five successes in a row: surely better
 QUICK = {
@@ -62,7 +62,7 @@ def make_trust(
     governor = Governor(CONFIG.model_copy(update=QUICK), terms, earned)
     if live:
         governor.hear_live(live)
-    return Trust(governor, make_experience(), Home(PLACE, INTERFACE, folder), lag, digest_of)
+    return Trust(governor, make_experience(), Home(PLACE, INTERFACE, folder, RUN), lag, digest_of)
 
 
 @dataclass

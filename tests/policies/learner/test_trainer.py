@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from policies import gate_checks
+from policies.learner.checkpoint import TrainerState
 from policies.learner.replay import Pool
 from policies.learner.setup import Setup
 from policies.learner.trainer import Trainer
@@ -117,7 +118,7 @@ def test_a_checkpoint_of_other_records_is_refused(setup: Setup) -> None:
     with pytest.raises(LearnerError, match="rebuilt to tick 50"):
         second.restore(first.state())
     with pytest.raises(LearnerError, match="no trainer's checkpoint"):
-        second.restore(b"\x00")
+        second.restore(TrainerState(b"\x00", {}))
 
 
 def test_no_checkpoint_in_the_middle_of_a_feed(setup: Setup) -> None:
