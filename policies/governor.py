@@ -286,11 +286,13 @@ class Governor:
             self._move(Stage.WARM, f"the base succeeds in {good} of {count}")
             self._leave_warm()
         elif count >= config.observe_most_episodes:
+            # the same words for every further episode: they are news once
+            most = config.observe_most_episodes
             self._now.why = (
-                f"the base succeeds in all of {count}: it is left alone"
+                f"the base succeeds in all of its last {most}: it is left alone"
                 if good
-                else f"the base succeeds in none of {count}: there is nothing to decorate; train "
-                "a better one, or look whether outcomes are told right"
+                else f"the base succeeds in none of its last {most}: there is nothing to decorate; "
+                "train a better one, or look whether outcomes are told right"
             )
 
     def _leave_warm(self) -> None:

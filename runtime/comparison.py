@@ -8,9 +8,10 @@ import numpy as np
 
 from runtime.amounts import format_span
 from runtime.errors import RecordError
-from runtime.messages import Outcome, Phase
+from runtime.messages import Outcome, Phase, Stage
 from runtime.records import Record
-from runtime.summary import Proportion, Summary, summary
+from runtime.residual_tally import grant_of
+from runtime.summary import Proportion, Summary, success_of, summary
 
 _Z95 = 1.959963984540054
 _KNOWN = (Outcome.SUCCESS.name, Outcome.FAILURE.name, Outcome.ABORT.name, Outcome.TIMEOUT.name)
@@ -20,10 +21,16 @@ class PartNumbers(msgspec.Struct, frozen=True):
     """One record of a trial. `cycle_s`: mean length of an episode, failures included.
     `pressed_share`: of the ticks in episodes, with a contact force above the threshold;
     `limited_share`: of the ticks with a command, with an invariant acting. `robot_s`: policy steps
-    over the policy's rate. `promoted`, `refused`: candidates of the learner."""
+    over the policy's rate. `promoted`, `refused`: candidates of the learner. `own`, `left`: success
+    of the residual's own episodes and of those left to the base; None without any. `earned`: in
+    part of it the residual had authority that it had earned; `why`: the gate's last word on it."""
 
     run: str
     success: Proportion | None
+    own: Proportion | None
+    left: Proportion | None
+    earned: bool
+    why: str
     cycle_s: float
     pressed_share: float
     force_max_n: float
@@ -119,6 +126,10 @@ def part_numbers(record: Record, numbers: Summary, pressed_above_n: float) -> Pa
     return PartNumbers(
         run=record.header.run,
         success=numbers.success,
+        own=success_of([row for row in numbers.episodes if not row.base_alone]),
+        left=success_of([row for row in numbers.episodes if row.base_alone]),
+        earned=bool((record.scalar("residual_stage") == Stage.ADAPTIVE).any()),
+        why=next((told.why for e in reversed(record.events) if (told := grant_of(e))), ""),
         cycle_s=float(np.mean(lengths_s)) if lengths_s else 0.0,
         pressed_share=float(np.mean(force_n > pressed_above_n)) if len(force_n) else 0.0,
         force_max_n=float(force_n.max(initial=0.0)),
@@ -144,8 +155,10 @@ def comparison_rows(found: Comparison, parts: Sequence[PartNumbers]) -> list[tup
     """Return the comparison's rows: a label and one cell for each part."""
     above = f"contact above {found.pressed_above_n:g} N"
     return [
-        ("success", [_successes(part) for part in parts]),
+        ("success", [_successes(part.success) for part in parts]),
         ("  95 % interval", [_interval(part) for part in parts]),
+        ("  the residual's own", [_successes(part.own) for part in parts]),
+        ("  left to the base", [_successes(part.left) for part in parts]),
         ("cycle time", [f"{part.cycle_s:.2f} s" for part in parts]),
         (above, [f"{part.pressed_share:.2%} of time" for part in parts]),
         ("largest contact", [f"{part.force_max_n:.0f} N" for part in parts]),
@@ -173,9 +186,28 @@ def starts_words(found: Comparison) -> str:
     )
 
 
-def _successes(part: PartNumbers) -> str:
-    share = part.success
-    return "none known" if share is None else f"{share.successes}/{share.count} = {share.share:.1%}"
+def owner_words(found: Comparison) -> str:
+    """Return, where at least half of what is called learnt was the base's own work, that it was
+    and why; else nothing."""
+    part, before = found.deployed, found.learning
+    own, left = (share.count if share else 0 for share in (part.own, part.left))
+    if own > left:
+        return ""
+    which = f"{left} of the {own + left}" if own else f"All {left}"
+    if part.earned:
+        why = part.why
+    else:
+        why = "no authority was earned"
+        if before is not None and before.why:
+            why += f" (the gate's last word while learning: {before.why})"
+    return (
+        f'{which} episodes under "learnt" are the base\'s own and say nothing of what was learnt: '
+        f"{why}"
+    )
+
+
+def _successes(share: Proportion | None) -> str:
+    return "none" if share is None else f"{share.successes}/{share.count} = {share.share:.1%}"
 
 
 def _interval(part: PartNumbers) -> str:

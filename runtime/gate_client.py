@@ -29,7 +29,7 @@ from runtime.gate_wire import (
     to_control,
 )
 from runtime.interfaces import GateHealth, ResidualPolicy
-from runtime.messages import Stage, TickRecord
+from runtime.messages import Phase, Stage, TickRecord
 from runtime.orders import Orders
 from runtime.record_format import RecorderPlace
 from runtime.residual_spec import GateConfig
@@ -97,7 +97,7 @@ class GateConnection:
         self._progress = self._progress_recorded = 0
         self._steps = self._version = 0
         self._now_ns = 0
-        self._fresh_ns: int | None = None
+        self._age_ns = 0
         self._waiting = True
         self._offers: deque[Offer] = deque()
         self._news: list[tuple[EventKind, str, bytes]] = []
@@ -137,11 +137,10 @@ class GateConnection:
         """Return how gate, learner and weights fare, and whether people hold the residual back;
         cheap. The age of the weights is that of the last tick that `after` saw."""
         lost = time.monotonic_ns() - self._heard_ns > self._lost_after_ns
-        fresh_ns = self._now_ns if self._fresh_ns is None else self._fresh_ns
         return GateHealth(
             gate_lost=lost,
             learner_lost=self._learner_lost,
-            weights_age_ns=self._now_ns - fresh_ns if self._grant.learning else 0,
+            weights_age_ns=self._age_ns if self._grant.learning else 0,
             held=self._orders.dropped,
         )
 
@@ -167,9 +166,10 @@ class GateConnection:
     def after(self, record: TickRecord, residual: ResidualPolicy) -> Sequence[Event]:
         """Take what arrived, hand due offers to `residual`, answer; return what to record."""
         self._version = residual.version
-        self._now_ns = record.now_ns.item()
-        if self._fresh_ns is None:
-            self._fresh_ns = self._now_ns
+        before_ns, self._now_ns = self._now_ns, record.now_ns.item()
+        if before_ns and record.phase.item() == Phase.RUNNING:
+            # a robot that rests gives the learner nothing to learn from
+            self._age_ns += self._now_ns - before_ns
         self._receive(_MAX_PER_TICK)
         self._beat()
         steps = record.base_sequence.item()
@@ -249,7 +249,7 @@ class GateConnection:
             return
         self._grant = grant
         if grant.learning and not before.learning:
-            self._fresh_ns = None
+            self._age_ns = 0
         told = (grant.stage, grant.trial, grant.share, grant.why)
         if told != self._grant_recorded:
             self._grant_recorded = told
@@ -308,7 +308,7 @@ class GateConnection:
             # asked for twice, and live already: only its trial is news, to gate and learner
             return
         self._first_use_of = version
-        self._fresh_ns = self._now_ns
+        self._age_ns = 0
         self._news.append((EventKind.SNAPSHOT, f"{about}, is live", offer.snapshot))
 
     def _say(self, text: str) -> None:

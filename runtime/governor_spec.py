@@ -60,7 +60,7 @@ class WatchConfig(StrictModel):
     steps in which one action is at its bound (more than 95 % of it); only that action is withheld.
     `critic_gap_max`: how much more return than achieved the critic may surely promise, in units of
     the success reward. `update_ratio_max`: how far the update guard's constraint may be passed.
-    `weights_age_max_s`: while it learns, without a new snapshot.
+    `weights_age_max_s`: of running episodes, while it learns, without a new snapshot.
     """
 
     false_alarm_episodes: Annotated[float, Field(ge=1.0, le=1e8)]

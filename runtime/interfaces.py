@@ -165,8 +165,9 @@ class ResidualPolicy(Protocol):
 
 @dataclass(frozen=True)
 class GateHealth:
-    """What control knows of gate and learner. `weights_age_ns`: since the last snapshot went live,
-    link's clock, while new ones are expected; else 0. `held`: a person took the residual away."""
+    """What control knows of gate and learner. `weights_age_ns`: of episodes that ran since the last
+    snapshot went live, link's clock, while new ones are expected; else 0. `held`: a person took the
+    residual away."""
 
     gate_lost: bool = False
     learner_lost: bool = False

@@ -254,7 +254,7 @@ class TickInputs(Block):
         Floats, Spec(Kind.FLOAT, "1", "Update guard's constraint over what it allows.")
     ]
     weights_age_ns: Annotated[
-        Ints, Spec(Kind.INT, "ns", "While it learns, since the last snapshot went live; else 0.")
+        Ints, Spec(Kind.INT, "ns", "Learning: episodes' time since the newest snapshot; else 0.")
     ]
     residual_held: Annotated[Flags, Spec(Kind.FLAG, "", "A person took the residual away.")]
 

@@ -106,7 +106,7 @@ class EvidenceStatus(msgspec.Struct, frozen=True):
     `success`: evidence of falling success against its own record and against the base, 1 is an
     alarm. `limited`, `pressed`: shares of its policy steps, `saturated` by action; `base_limited`,
     `base_pressed`: the base's. `own`, `base`: (successes, episodes) that they are judged against.
-    `weights_age_s`: since the last snapshot went live, while it learns.
+    `weights_age_s`: of episodes that ran since the last snapshot went live, while it learns.
     """
 
     success: tuple[float, float] = (0.0, 0.0)

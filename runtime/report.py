@@ -10,7 +10,13 @@ from runtime import report_plots as plots
 from runtime import report_residual as learning
 from runtime import report_trust as trust
 from runtime.amounts import format_size, format_span
-from runtime.comparison import Comparison, comparison_rows, difference_words, starts_words
+from runtime.comparison import (
+    Comparison,
+    comparison_rows,
+    difference_words,
+    owner_words,
+    starts_words,
+)
 from runtime.errors import RecordError
 from runtime.records import Record
 from runtime.summary import LIMITS, Summary, success_of, summary
@@ -54,6 +60,7 @@ def render_report(record: Record, numbers: Summary, found: Comparison | None = N
         found=found,
         comparison=_compared(found),
         difference=f"{difference_words(found)}; {starts_words(found)}" if found else "",
+        owner=owner_words(found) if found else "",
         residual=numbers.residual,
         alone=success_of([row for row in numbers.episodes if row.base_alone]),
         helped=success_of([row for row in numbers.episodes if not row.base_alone]),

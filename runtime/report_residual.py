@@ -79,7 +79,7 @@ def _learnt(axes: Axes, minutes: float, learnt: Proportion) -> None:
     error = [[share - 100 * learnt.low], [100 * learnt.high - share]]
     axes.errorbar(
         [minutes * (1 + _ROOM) / 2], [share], yerr=error, fmt="D", color=INK, capsize=4,
-        markersize=5, label=f"learnt, judged on {learnt.count} episodes",
+        markersize=5, label=f"after learning, {learnt.count} episodes",
     )  # fmt: skip
 
 

@@ -42,13 +42,13 @@ def happenings(run: Path) -> list[Happening]:
     begun_ns = next((event.now_ns for event in record.events if event.now_ns), 0)
     begun = datetime.fromisoformat(header.started_utc)
     found: list[Happening] = []
-    verdicts, stage = 0, ""
+    verdicts, stage = 0, ("", "")
     for event in record.events:
         verdicts += verdict_of(event) is not None
         told = _told(event)
-        if told is None or (told.what == "stage" and told.words == stage):
+        if told is None or (told.what == "stage" and (told.words, told.why) == stage):
             continue
-        stage = told.words if told.what == "stage" else stage
+        stage = (told.words, told.why) if told.what == "stage" else stage
         run_s = max(0, event.now_ns - begun_ns) * 1e-9
         by_day = (begun + timedelta(seconds=run_s)).strftime(_UTC)
         found.append(

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -254,13 +255,18 @@ def _live_rows(record: Record, steps: PolicySteps) -> list[LiveRow]:
 
 
 def _stage_rows(record: Record, steps: PolicySteps) -> list[StageRow]:
-    """Return where the ticks' stage changed, with the words of the grant that holds there."""
+    """Return where the ticks' stage changed, or the reason for the same one, with the words of the
+    grant that holds there."""
     stages, ticks = record.scalar("residual_stage"), record.scalar("tick")
-    grants = [(e.tick, told.why) for e in record.events if (told := grant_of(e))]
+    grants = [(e.tick, told) for e in record.events if (told := grant_of(e))]
+    changes = {0, *(np.flatnonzero(np.diff(stages)) + 1).tolist()}
+    for (_, before), (at, told) in pairwise(grants):
+        if before.stage is told.stage and before.why != told.why:
+            changes.add(min(int(np.searchsorted(ticks, at)), len(ticks) - 1))
     rows = []
-    for index in (0, *(np.flatnonzero(np.diff(stages)) + 1).tolist()):
+    for index in sorted(changes):
         tick = int(ticks[index])
-        why = next((why for at, why in reversed(grants) if at <= tick), "")
+        why = next((told.why for at, told in reversed(grants) if at <= tick), "")
         rows.append(StageRow(steps.at_tick(tick), Stage(int(stages[index])).name, why))
     return rows
 

@@ -4,7 +4,7 @@ Three runs, three records. The starts of the first and the third are the same; l
 Only simulated robots: nobody else arms them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from runtime.gate_client import gate_rules
 from runtime.lockfile import RobotLock
 from runtime.record_format import RecorderPlace, new_place
 from runtime.records import Record, read_record
-from runtime.summary import Proportion, summary
+from runtime.summary import EpisodeRow, Proportion, success_of, summary
 from runtime.supervisor import Supervisor
 from runtime.view import Plan, Viewer
 from runtime.wiring import load_base, load_deployment
@@ -92,9 +92,11 @@ class Trial:
             if code or record is None:
                 self._say(f"   it did not end as planned; its record: {place.folder}")
                 return TrialRecords(records, code or TrimtabError.exit_code)
-            success = summary(record).success
-            self._say(_result_words(success))
-            base = base or success
+            numbers = summary(record)
+            self._say(_result_words(numbers.success))
+            if gate != "none":
+                self._say("   " + ", ".join(owner_lines(numbers.episodes)))
+            base = base or numbers.success
         return TrialRecords(records, 0)
 
     def _part(
@@ -152,3 +154,13 @@ def _result_words(success: Proportion | None) -> str:
         f"   {success.successes} of {success.count} succeeded "
         f"({success.low:.0%} to {success.high:.0%})"
     )
+
+
+def owner_lines(rows: Sequence[EpisodeRow]) -> list[str]:
+    """Say whose the episodes were, of those with a known outcome."""
+    own = success_of([row for row in rows if not row.base_alone])
+    left = success_of([row for row in rows if row.base_alone])
+    if own is None:
+        return ["all of them were left to the base"]
+    lines = [f"the residual's own: {own.successes} of {own.count}"]
+    return lines + ([f"left to the base: {left.successes} of {left.count}"] if left else [])

@@ -7,7 +7,13 @@ from rich.table import Table
 from rich.text import Text
 
 from runtime.amounts import format_span
-from runtime.comparison import Comparison, comparison_rows, difference_words, starts_words
+from runtime.comparison import (
+    Comparison,
+    comparison_rows,
+    difference_words,
+    owner_words,
+    starts_words,
+)
 from runtime.record_format import (
     EpisodeResult,
     EvidenceStatus,
@@ -236,7 +242,8 @@ def comparison_table(found: Comparison) -> Table:
         table.add_column(name, justify="right")
     for label, cells in comparison_rows(found, [part for _, part in parts]):
         table.add_row(label, *cells)
-    table.caption = f"{difference_words(found)}\n{starts_words(found)}"
+    words = (difference_words(found), starts_words(found), owner_words(found))
+    table.caption = "\n".join(filter(None, words))
     table.caption_justify = "left"
     table.caption_style = ""
     return table

@@ -1,14 +1,15 @@
 """Links to the simulation for tests of whole daemons: one whose judge is away, two in whose way
-somebody stands."""
+somebody stands, one that says it drives a real robot."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from runtime.clock import seconds_to_ns
 from runtime.config import Config
-from runtime.interfaces import CertifiedCommand
+from runtime.interfaces import CertifiedCommand, Link, LinkDescription
 from runtime.messages import Outcome, SignalKind, SignalSource, TaskSignal
 from runtime.robot_spec import RobotSpec
 from sims import link as simulated
@@ -79,7 +80,15 @@ class LeanedOnLink(FaultyLink):
         self._plant.push(NotFollowing.force_n)
 
 
-def open_unsure(
+class RealLookingLink(simulated.LockstepLink):
+    """Refuses nothing and moves nothing but the simulation."""
+
+    def describe(self) -> LinkDescription:
+        """Return the simulation's description, but for what it is."""
+        return replace(super().describe(), simulated=False)
+
+
+def _open(
     config: Config,
     config_file: Path,
     robot: RobotSpec,
@@ -88,29 +97,16 @@ def open_unsure(
     lockstep: bool,
     field: str | None,
     seed: int | None,
-) -> UnsureLink:
+    odd: Callable[[simulated.LockstepLink | simulated.RealtimeLink, RobotSpec, float], Link],
+) -> Link:
+    """Open the simulation's own link, and return what `odd` makes of it."""
     plain = simulated.open_link(
         config, config_file, robot, episode_s, lockstep=lockstep, field=field, seed=seed
     )
-    return UnsureLink(plain.plant, robot, episode_s)
+    return odd(plain, robot, episode_s)
 
 
-def _open_leaned_on(
-    config: Config,
-    config_file: Path,
-    robot: RobotSpec,
-    episode_s: float,
-    *,
-    lockstep: bool,
-    field: str | None,
-    seed: int | None,
-    times: int,
-) -> LeanedOnLink:
-    plain = simulated.open_link(
-        config, config_file, robot, episode_s, lockstep=lockstep, field=field, seed=seed
-    )
-    return LeanedOnLink(plain, times)
-
-
-open_leaned_on_once = partial(_open_leaned_on, times=1)
-open_always_leaned_on = partial(_open_leaned_on, times=sys.maxsize)
+open_unsure = partial(_open, odd=lambda plain, *told: UnsureLink(plain.plant, *told))
+open_leaned_on_once = partial(_open, odd=lambda plain, *_: LeanedOnLink(plain, 1))
+open_always_leaned_on = partial(_open, odd=lambda plain, *_: LeanedOnLink(plain, sys.maxsize))
+open_real_looking = partial(_open, odd=lambda plain, *told: RealLookingLink(plain.plant, *told))

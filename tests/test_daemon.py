@@ -303,7 +303,7 @@ def test_a_recorder_that_cannot_write_stops_the_run(tmp_path: Path) -> None:
 
 
 def test_only_a_simulated_robot_is_armed_from_the_command_line(tmp_path: Path) -> None:
-    config = write_config(tmp_path, {"link": "tests.real_looking_link:open_link"})
+    config = write_config(tmp_path, {"link": "tests.odd_links:open_real_looking"})
     with daemon(config, "--arm") as robot:
         said = robot.end()
     assert said.code == StartRefused.exit_code

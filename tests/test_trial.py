@@ -93,6 +93,9 @@ def test_it_says_how_they_compare(said: Said, records: list[Record], page: Path)
     assert found.learning is not None and found.learning.promoted > 0
     text = page.read_text(encoding="utf-8")
     assert "What was learnt" in text and "Verdicts" in text
+    # in so little time nothing is earned
+    assert found.deployed.own is None and found.deployed.left is not None
+    assert "no authority was earned" in text
 
 
 def test_the_page_can_be_drawn_again_from_the_records(

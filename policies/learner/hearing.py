@@ -14,7 +14,7 @@ from runtime.outcomes import correction_of
 def in_order(
     rows: Rows, events: Sequence[Event], heard: Collection[EventKind]
 ) -> Iterator[tuple[Rows, Event | None]]:
-    """Cut the rows at the events of the kinds that are heard: the same order whatever the batches."""
+    """Cut the rows at the events of the kinds heard: the same order whatever the batches."""
     ticks = rows["tick"][:, 0]
     begin = 0
     for event in events:

@@ -4,6 +4,7 @@ A kept state is written once, before the first checkpoint that names it, and rem
 that does not: whenever the process is killed, what the checkpoint names is there, and whole.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,31 +68,27 @@ class CheckpointStore:
         """Make this the checkpoint. Raises OSError; the one before it then still holds."""
         names = self._write_states(state.kept)
         write_whole(self.file, msgspec.msgpack.encode(_File(self._run, state.trainer, names)))
-        self._written = {
-            version: (networks, names[version]) for version, networks in state.kept.items()
-        }
         self._let_go(set(names.values()))
 
     def _write_states(self, kept: Mapping[int, SavedNetworks]) -> dict[int, str]:
         """Write the states that are not on disk yet; return the names of all."""
-        names = {}
         for version, networks in kept.items():
             written = self._written.get(version)
-            if written is not None and written[0] is networks:
-                names[version] = written[1]
-                continue
-            data = msgspec.msgpack.encode(networks)
-            names[version] = name = f"{version:06d}-{_digest(data)}"
-            write_whole(self._states / name, data)
-            # where the next one finds no room, this one need not be written again
-            self._written[version] = (networks, name)
-        return names
+            if written is None or written[0] is not networks:
+                data = msgspec.msgpack.encode(networks)
+                name = f"{version:06d}-{_digest(data)}"
+                write_whole(self._states / name, data)
+                self._written[version] = (networks, name)
+        self._written = {version: self._written[version] for version in kept}
+        return {version: name for version, (_, name) in self._written.items()}
 
     def _let_go(self, named: set[str]) -> None:
         """Remove what the checkpoint does not name: what was thinned, and what a kill left."""
         for path in self._states.iterdir() if self._states.is_dir() else ():
             if path.name not in named:
-                path.unlink(missing_ok=True)
+                # what cannot be removed now is tried again after the next checkpoint
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def _networks(self, name: str) -> SavedNetworks | None:
         try:

@@ -21,7 +21,7 @@ from runtime.interfaces import BasePolicy, ResidualAnswer, ResidualPolicy
 from runtime.layout import Floats
 from runtime.messages import TickRecord
 from tests.benchmarks.kit import load_text
-from tests.benchmarks.paired_trial import PairedTrial, measure
+from tests.benchmarks.paired_trial import PairedTally, PairedTrial, measure
 from tests.benchmarks.residual_kit import Study, study_deployment
 
 SEEDS = (101, 102, 103, 104, 105)
@@ -145,6 +145,8 @@ def main() -> int:
     parser.add_argument("--governor", nargs="+", choices=("on", "off"), default=("on", "off"))
     options = parser.parse_args()
     missed = []
+    # the base alone does the same whatever the residual is
+    twins: dict[tuple[int, bool], PairedTally] = {}
     for name in options.profiles:
         for governor in options.governor:
             governed = governor == "on"
@@ -152,7 +154,11 @@ def main() -> int:
             found: list[PairedTrial] = []
             for seed in options.seeds:
                 study = PROFILES[name].study(seed)
-                found.append(measure(study, STEPS_MAX, governed=governed, episodes=episodes))
+                twin = twins.get((seed, PROFILES[name].bumped))
+                found.append(
+                    measure(study, STEPS_MAX, governed=governed, episodes=episodes, twin=twin)
+                )
+                twins[seed, PROFILES[name].bumped] = found[-1].alone
                 past = first_past(found[-1], COLLAPSED)
                 after = "" if past is None else f"; above {COLLAPSED} after {past} episodes"
                 print(f"{name}, governor {governor}: {found[-1].line()}{after}", flush=True)

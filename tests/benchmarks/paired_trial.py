@@ -6,8 +6,9 @@ field. Joint angles at the start and the force sensor's noise are not: they foll
 did before; the base sees no force. Shortfall = the base's successes minus the robot's, cumulated.
 Ends with an error unless every seed's is at most 10 at any time and below 0 at the end, their
 median is at most 5, and no robot presses with more than 80 N in a larger share of its policy steps
-than its base. A governor decides as in the gate process; `--ungoverned`: the residual takes part in
-every episode from the first on.
+than its base. What was learnt is then evaluated on fresh episodes that select nothing, for the
+price of a governor (residual_learning.py has none). A governor decides as in the gate process;
+`--ungoverned`: the residual takes part in every episode from the first on.
 """
 
 import argparse
@@ -27,8 +28,10 @@ from tests.benchmarks.residual_kit import (
     FIELDS_FILE,
     PRESSED_N,
     CountingSink,
+    Run,
     Study,
     Tally,
+    evaluate,
     study_deployment,
     train,
 )
@@ -97,6 +100,7 @@ class PairedTrial:
     deployed: PairedTally
     alone: PairedTally
     wall_s: float
+    run: Run | None = None
 
     @property
     def shortfall(self) -> list[int]:
@@ -128,11 +132,12 @@ class PairedTrial:
         """Return what is known of this seed."""
         shortfall, (deployed, alone) = self.shortfall, self._both
         without = len(deployed.ended.keys() - alone.ended.keys())
+        same = [alone.ended[start] for start in deployed.ended if start in alone.ended]
         return (
             f"seed {self.seed}: shortfall at most {self.largest} (after episode "
             f"{shortfall.index(self.largest)}), {shortfall[-1]} at the end; successes "
             f"{sum(deployed.ended.values())} of {len(deployed.ended)}, the base "
-            f"{sum(alone.ended.values())} of {len(alone.ended)}; worst 40 in a row "
+            f"{sum(same)} of {len(same)}; worst 40 in a row "
             f"{deployed.worst_window():.0%}, the base {alone.worst_window():.0%}; above "
             f"{PRESSED_N:g} N {deployed.pressed_share:.2%} of steps, the base "
             f"{alone.pressed_share:.2%}; {f'{without} without a twin; ' if without else ''}"
@@ -141,17 +146,38 @@ class PairedTrial:
 
 
 def measure(
-    study: Study, steps: int, *, governed: bool = True, episodes: int | None = None
+    study: Study,
+    steps: int,
+    *,
+    governed: bool = True,
+    episodes: int | None = None,
+    twin: PairedTally | None = None,
 ) -> PairedTrial:
-    """Let a robot learn for `steps` policy steps or `episodes`, and its twin follow."""
+    """Let a robot learn for `steps` policy steps or `episodes`, and its twin follow, unless `twin`
+    is what the base did in these very episodes before."""
     begin = time.monotonic()
-    deployed, alone = PairedTally(), PairedTally()
+    deployed, alone = PairedTally(), twin or PairedTally()
     make_gate = GovernedGate if governed else None
     run = train(study, steps, tally=deployed, make_gate=make_gate, episodes=episodes)
     if isinstance(run.gate, GovernedGate):
         print("\n".join(run.gate.told), flush=True)
-    run_twin(study, deployed, alone)
-    return PairedTrial(study.seed, deployed, alone, time.monotonic() - begin)
+    if not deployed.ended.keys() <= alone.ended.keys():
+        alone = PairedTally()
+        run_twin(study, deployed, alone)
+    return PairedTrial(study.seed, deployed, alone, time.monotonic() - begin, run)
+
+
+def learnt(trial: PairedTrial, study: Study, episodes: int) -> str:
+    """Return what the snapshot that was live at the end is worth: its mean action, learner off, on
+    fresh episodes; and how far the governor trusted it by then."""
+    assert trial.run is not None
+    gate = trial.run.gate
+    after, grant = evaluate(study, gate.live, episodes), gate.grant
+    return (
+        f"seed {trial.seed}: learnt {after.share:.1%} of {len(after.outcomes)}, above "
+        f"{PRESSED_N:g} N {after.pressed / after.steps:.2%}; granted {grant.stage.name}, "
+        f"{grant.share:.0%} of the episodes"
+    )
 
 
 def summary(trials: Sequence[PairedTrial]) -> tuple[str, bool]:
@@ -175,12 +201,15 @@ def main() -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--ungoverned", action="store_true")
+    parser.add_argument("--evaluate", type=int, default=200, help="episodes; 0: none")
     options = parser.parse_args()
     trials = []
     for seed in options.seeds:
         study = Study(study_deployment(), options.field, seed)
         trials.append(measure(study, options.steps, governed=not options.ungoverned))
         print(trials[-1].line(), flush=True)
+        if options.evaluate:
+            print(learnt(trials[-1], study, options.evaluate), flush=True)
     words, reached = summary(trials)
     print(f"{options.field}, {options.steps} steps: {words}\n{load_text()}")
     return 0 if reached else 1

@@ -6,6 +6,11 @@ from pathlib import Path
 ENUMERATIONS = ("runtime/faults.py", "runtime/messages.py")
 
 _TESTS = "tests/runtime/"
+_GOVERNOR = (
+    "tests/policies/test_governor.py",
+    "tests/policies/test_governor_bad_input.py",
+    f"{_TESTS}test_gate_trust.py",
+)
 
 TARGETS: dict[str, tuple[str, ...]] = {
     "runtime/modes.py": (f"{_TESTS}test_modes.py",),
@@ -14,7 +19,17 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "runtime/fallback.py": (f"{_TESTS}test_fallback.py",),
     "runtime/monitors.py": (f"{_TESTS}test_monitors.py", f"{_TESTS}test_monitor_edges.py"),
     "runtime/authority.py": (f"{_TESTS}test_authority.py",),
-    "runtime/residual_watch.py": (f"{_TESTS}test_residual_watch.py",),
+    "runtime/residual_watch.py": (
+        f"{_TESTS}test_residual_watch.py",
+        f"{_TESTS}test_residual_watch_edges.py",
+    ),
+    "policies/governor.py": (*_GOVERNOR, f"{_TESTS}test_gate_evidence.py"),
+    "policies/governor_record.py": (*_GOVERNOR, f"{_TESTS}test_gate_evidence.py"),
+    "runtime/gate_trust.py": (
+        f"{_TESTS}test_gate_trust.py",
+        f"{_TESTS}test_gate_earned.py",
+        f"{_TESTS}test_gate_evidence.py",
+    ),
     "runtime/plausibility.py": (f"{_TESTS}test_monitor_edges.py", f"{_TESTS}test_plausibility.py"),
     "runtime/envelope/certificate.py": (f"{_TESTS}test_envelope_edges.py",),
     "runtime/envelope/stop.py": (

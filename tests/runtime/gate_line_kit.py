@@ -10,8 +10,7 @@ from runtime.gate_line import Line
 from runtime.gate_wire import FromControl, Grant, Offer, Progress, Verdict
 from runtime.interfaces import ResidualAnswer
 from runtime.layout import Floats
-from runtime.messages import Stage, TickRecord, new_record
-from runtime.record_format import RecorderPlace
+from runtime.messages import Phase, Stage, TickRecord, new_record
 from runtime.snapshot import Snapshot, SnapshotParity, encode_snapshot, sealed
 from tests.runtime.recording_kit import SIZES
 
@@ -59,11 +58,6 @@ def record_at(step: int, version: int = 0, now_ns: int = 7) -> TickRecord:
     return record
 
 
-def lockstep(place: RecorderPlace, lag: int = 5, wait_s: float = 20.0) -> GateConnection:
-    """Return a connection that waits for the learner."""
-    return GateConnection(place, ACTIONS, lost_after_s=0.5, lag_steps=lag, wait_s=wait_s)
-
-
 def send(gate: Line[FromControl], *messages: Grant | Offer | Verdict | Progress) -> None:
     """Send to control once it is there."""
     for message in messages:
@@ -95,12 +89,13 @@ def events_of(
     step: int = 0,
     authority: float = 0.0,
     now_ns: int = 7,
+    phase: Phase = Phase.RUNNING,
 ) -> list[Event]:
     """Let some ticks pass with so much authority in their records; return what to record."""
     events: list[Event] = []
     for _ in range(20):
         record = record_at(step, taker.version, now_ns)
-        record.authority[:] = authority
+        record.authority[:], record.phase[0] = authority, phase
         events.extend(control.after(record, taker))
         time.sleep(0.005)
     return events

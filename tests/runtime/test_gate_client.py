@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import zmq
@@ -30,26 +29,10 @@ from tests.runtime.gate_line_kit import (
     Taker,
     after,
     heard,
-    lockstep,
     record_at,
     send,
     snapshot,
 )
-from tests.runtime.recording_kit import make_place
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> RecorderPlace:
-    return make_place(tmp_path)
-
-
-@pytest.fixture
-def gate(place: RecorderPlace) -> Iterator[Line[FromControl]]:
-    context = zmq.Context()
-    line: Line[FromControl] = Line(context, place.gate_endpoint, from_control)
-    yield line
-    line.close()
-    context.term()
 
 
 @pytest.fixture
@@ -140,75 +123,65 @@ def test_garbage_is_said_once_and_a_flood_does_not_eat_the_tick(
 
 
 def test_in_lockstep_the_robot_waits_for_the_learner(
-    place: RecorderPlace, gate: Line[FromControl]
+    paced: GateConnection, gate: Line[FromControl]
 ) -> None:
-    control = lockstep(place, lag=5)
     send(gate, EXPLORE, Progress(10, 1))
     taker = Taker()
     begin_s = time.monotonic()
-    control.after(record_at(15), taker)
+    paced.after(record_at(15), taker)
     assert time.monotonic() - begin_s < 0.4
     threading.Timer(0.4, send, (gate, Progress(11, 2))).start()
     begin_s = time.monotonic()
-    control.after(record_at(16), taker)
+    paced.after(record_at(16), taker)
     assert 0.3 < time.monotonic() - begin_s < 5.0
-    control.close()
 
 
 def test_in_lockstep_an_offer_goes_live_at_its_step_and_not_before(
-    place: RecorderPlace, gate: Line[FromControl]
+    paced: GateConnection, gate: Line[FromControl]
 ) -> None:
-    control = lockstep(place)
     send(gate, EXPLORE, Offer(snapshot(1), 1, at_step=8), Progress(100, 1))
     taker = Taker()
     live = []
     for step in range(1, 12):
-        after(control, taker, step)
+        after(paced, taker, step)
         live.append(taker.version)
     assert live == [0] * 7 + [1] * 4
-    control.close()
 
 
 def test_in_lockstep_who_is_lost_is_not_waited_for_again(
-    place: RecorderPlace, gate: Line[FromControl]
+    paced: GateConnection, gate: Line[FromControl]
 ) -> None:
-    control = lockstep(place)
     send(gate, EXPLORE)
-    control.wait_ready(5.0)
+    paced.wait_ready(5.0)
     begin_s = time.monotonic()
-    said = [event.text for event in control.after(record_at(50), Taker())]
+    said = [event.text for event in paced.after(record_at(50), Taker())]
     assert 0.3 < time.monotonic() - begin_s < 5.0
     assert any("not waited for" in text for text in said)
     begin_s = time.monotonic()
     for step in range(51, 60):
-        control.after(record_at(step), Taker())
+        paced.after(record_at(step), Taker())
     assert time.monotonic() - begin_s < 0.3
-    control.close()
 
 
-def test_a_stop_ends_the_wait(place: RecorderPlace, gate: Line[FromControl]) -> None:
-    control = lockstep(place)
+def test_a_stop_ends_the_wait(paced: GateConnection, gate: Line[FromControl]) -> None:
     send(gate, EXPLORE)
-    control.wait_ready(5.0)
-    threading.Timer(0.1, control.stop_waiting).start()
+    paced.wait_ready(5.0)
+    threading.Timer(0.1, paced.stop_waiting).start()
     begin_s = time.monotonic()
-    control.after(record_at(50), Taker())
+    paced.after(record_at(50), Taker())
     assert time.monotonic() - begin_s < 0.45
-    control.close()
 
 
 def test_it_does_not_start_without_gate_or_learner(
-    place: RecorderPlace, gate: Line[FromControl]
+    paced: GateConnection, gate: Line[FromControl]
 ) -> None:
-    control = lockstep(place)
     with pytest.raises(StartRefused, match="the gate is not ready"):
-        control.wait_ready(0.2)
+        paced.wait_ready(0.2)
     send(gate, Grant(Stage.OBSERVE, [0.0, 0.0], learner_lost=True))
     with pytest.raises(StartRefused, match="the learner is not ready"):
-        control.wait_ready(0.3)
+        paced.wait_ready(0.3)
     send(gate, EXPLORE)
-    control.wait_ready(5.0)
-    control.close()
+    paced.wait_ready(5.0)
 
 
 def test_what_the_gate_reads_survives_the_wire() -> None:

@@ -2,17 +2,15 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
-import zmq
 
 from runtime.events import EventKind
 from runtime.gate_client import GateConnection
 from runtime.gate_line import Line
-from runtime.gate_wire import Beat, FromControl, Grant, Offer, Progress, Taken, from_control
-from runtime.messages import Stage
+from runtime.gate_wire import Beat, FromControl, Grant, Offer, Progress, Taken
+from runtime.messages import Phase, Stage
 from runtime.orders import Orders
 from runtime.record_format import RecorderPlace
 from runtime.wire import Order, OrderKind, Rollback
@@ -21,30 +19,14 @@ from tests.runtime.gate_line_kit import (
     Taker,
     events_of,
     heard,
-    lockstep,
     send,
     snapshot,
 )
-from tests.runtime.recording_kit import make_place
 
 ALL = [1.0] * ACTIONS
 NOTHING = [0.0] * ACTIONS
 ADAPTIVE = Grant(Stage.ADAPTIVE, ALL)
 S_NS = 1_000_000_000
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> RecorderPlace:
-    return make_place(tmp_path)
-
-
-@pytest.fixture
-def gate(place: RecorderPlace) -> Iterator[Line[FromControl]]:
-    context = zmq.Context()
-    line: Line[FromControl] = Line(context, place.gate_endpoint, from_control)
-    yield line
-    line.close()
-    context.term()
 
 
 @pytest.fixture
@@ -74,35 +56,29 @@ def stages(control: GateConnection, taker: Taker, steps: range) -> list[Stage]:
 
 
 def test_in_lockstep_a_grant_holds_from_its_step_on(
-    place: RecorderPlace, gate: Line[FromControl]
+    paced: GateConnection, gate: Line[FromControl]
 ) -> None:
-    control = lockstep(place)
     observe, warm = Grant(Stage.OBSERVE, NOTHING), Grant(Stage.WARM, NOTHING, at_step=3)
     send(gate, observe, warm, Grant(Stage.EXPLORE, ALL, at_step=5), Progress(100, 1))
     observed, warmed, explored = Stage.OBSERVE, Stage.WARM, Stage.EXPLORE
-    assert stages(control, Taker(), range(1, 7)) == [
+    assert stages(paced, Taker(), range(1, 7)) == [
         *[observed] * 2, *[warmed] * 2, *[explored] * 2
     ]  # fmt: skip
-    control.close()
 
 
 def test_a_newer_grant_that_is_due_stands_for_those_that_wait(
-    place: RecorderPlace, gate: Line[FromControl]
+    paced: GateConnection, gate: Line[FromControl]
 ) -> None:
-    control = lockstep(place)
     send(gate, Grant(Stage.EXPLORE, ALL, at_step=4), Grant(Stage.WARM, NOTHING), Progress(100, 1))
-    assert stages(control, Taker(), range(1, 6)) == [Stage.WARM] * 5
-    control.close()
+    assert stages(paced, Taker(), range(1, 6)) == [Stage.WARM] * 5
 
 
 def test_a_lost_learner_is_known_before_the_grants_step(
-    place: RecorderPlace, gate: Line[FromControl]
+    paced: GateConnection, gate: Line[FromControl]
 ) -> None:
-    control = lockstep(place)
     send(gate, Grant(Stage.OBSERVE, NOTHING, learner_lost=True, at_step=50), Progress(100, 1))
-    events_of(control, Taker(), 1)
-    assert control.health().learner_lost
-    control.close()
+    events_of(paced, Taker(), 1)
+    assert paced.health().learner_lost
 
 
 def test_in_real_time_a_grant_holds_at_once(
@@ -113,12 +89,13 @@ def test_in_real_time_a_grant_holds_at_once(
     assert control.grant.stage is Stage.ADAPTIVE
 
 
-def test_only_grants_that_change_stage_trial_or_share_are_recorded(
+def test_only_grants_that_change_stage_trial_share_or_reason_are_recorded(
     control: GateConnection, gate: Line[FromControl]
 ) -> None:
     said = [
-        Grant(Stage.OBSERVE, NOTHING, share=0.0, why="the base first"),
+        Grant(Stage.OBSERVE, NOTHING, share=0.0),
         Grant(Stage.OBSERVE, NOTHING, share=0.0, noise_share=0.5),
+        Grant(Stage.OBSERVE, NOTHING, share=0.0, why="it never succeeds"),
         Grant(Stage.EXPLORE, ALL, share=0.0),
         Grant(Stage.EXPLORE, ALL, share=0.5),
         Grant(Stage.EXPLORE, ALL, share=0.5, trial=1),
@@ -189,8 +166,8 @@ def test_weights_age_while_it_learns_until_a_snapshot_goes_live(
 ) -> None:
     taker = Taker()
 
-    def age_at(now_s: int) -> float:
-        events_of(control, taker, now_ns=now_s * S_NS)
+    def age_at(now_s: int, phase: Phase = Phase.RUNNING) -> float:
+        events_of(control, taker, now_ns=now_s * S_NS, phase=phase)
         return control.health().weights_age_ns / S_NS
 
     send(gate, ADAPTIVE)
@@ -199,6 +176,10 @@ def test_weights_age_while_it_learns_until_a_snapshot_goes_live(
     assert [age_at(300), age_at(310)] == [0.0, 10.0]
     send(gate, Offer(snapshot(1), 1))
     assert [age_at(320), age_at(327)] == [0.0, 7.0]
+    # a robot that rests gives nothing to learn from
+    assert [age_at(9000, Phase.WAITING), age_at(9001)] == [7.0, 8.0]
+    send(gate, Offer(snapshot(2), 1))
+    assert age_at(9002) == 0.0
     send(gate, ADAPTIVE)
     assert age_at(400) == 0.0
 

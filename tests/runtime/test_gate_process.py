@@ -25,7 +25,7 @@ from runtime.gate_wire import (
     encode,
     to_learner,
 )
-from runtime.messages import Mode, Outcome, Stage
+from runtime.messages import Mode, Stage
 from runtime.operator_port import ScriptedPort
 from runtime.record_format import RecorderPlace
 from runtime.recorder import RecorderClient
@@ -238,7 +238,7 @@ def test_bad_input_is_refused_with_a_reason_and_the_robot_works_on(
 def test_a_killed_gate_is_missed_and_the_next_one_goes_on(
     job: Job, robot: Robot, learner: FakeLearner
 ) -> None:
-    """With it goes what the residual might do, and the next one knows no more than the record."""
+    """With it goes what the residual might do, until the next one has taken up its evidence."""
     with gate_process(robot.place, robot.lineage) as gate:
         _begin(robot, learner)
         assert learner.judged(make_snapshot(job, Recipe(SMALL))).passed
@@ -263,13 +263,13 @@ def test_a_killed_gate_is_missed_and_the_next_one_goes_on(
     assert lost.any() and not lost[-1]
     assert len([e for e in record.events if e.kind is EventKind.SNAPSHOT]) == 2
     trials = record.scalar("residual_trial").astype(int)
-    assert (np.diff(trials) >= 0).all() and trials[-1] > 1
-    assert_earned_again(record, lost)
+    assert set(trials) <= {0, 1} and trials[-1] == 1
+    assert_given_back(record, lost)
 
 
-def assert_earned_again(record: Record, lost: NDArray[np.bool_]) -> None:
+def assert_given_back(record: Record, lost: NDArray[np.bool_]) -> None:
     """Control drops the residual while nobody watches it, and the base goes on; afterwards it has
-    none until the base was seen to succeed and to fail once more."""
+    what it had, in the trial in which it was: the tick's evidence against it counts on."""
     last = int(np.flatnonzero(lost)[-1])
     first = int(np.flatnonzero(~lost[:last])[-1]) + 1
     authority: NDArray[np.bool_] = np.logical_or.reduce(record.column("authority") > 0, axis=1)
@@ -280,8 +280,6 @@ def assert_earned_again(record: Record, lost: NDArray[np.bool_]) -> None:
     assert again > last and authority[again]
     steps = record.scalar("base_sequence")
     assert steps[last] > steps[dropped]
-    outcomes = set(record.scalar("outcome")[last:again]) - {Outcome.NONE}
-    assert Outcome.SUCCESS in outcomes and len(outcomes) >= 2
 
 
 def _begin(robot: Robot, learner: FakeLearner) -> None:

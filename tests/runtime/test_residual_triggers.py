@@ -20,7 +20,7 @@ from tests.runtime.gate_kit import LearningRig, with_residual
 from tests.sims.kit import with_short_memory
 
 DROPS = [row.fault for row in ROWS if row.response is Response.DROP_RESIDUAL]
-TRIGGERS = [*DROPS, Fault.RESIDUAL_SATURATED]
+TRIGGERS = [*DROPS, Fault.RESIDUAL_SATURATED, Fault.DEADLINES_MISSED]
 # the committed row's dwell and authority's ramp, in ticks
 DWELL_TICKS, RAMP_TICKS, STEP_TICKS = 500, 250, 25
 
@@ -94,7 +94,8 @@ def test_a_run_that_this_and_nothing_else_stops(fault: Fault) -> None:
     else:
         assert not record.authority.any()
         assert seen == {fault.name}
-        assert record.mode[0] == Mode.BASE
+        # what misses its deadlines holds the arm as well
+        assert record.mode[0] == (Mode.HOLD if fault is Fault.DEADLINES_MISSED else Mode.BASE)
     assert_judged_clean(rig)
 
 
