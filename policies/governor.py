@@ -44,6 +44,7 @@ _ACTING = (Stage.EXPLORE, Stage.ADAPTIVE)
 # the residual's share of the episodes falls once more, and then to nothing, at so many budgets
 _HARDLY, _NOT_AT_ALL = 1.35, 1.6
 _HARDLY_SHARE = 0.2
+_SPENT = "it has lost too much against the base, which works alone until a person says resume"
 
 
 @dataclass(frozen=True)
@@ -201,16 +202,17 @@ class Governor:
         acts = stage in _ACTING and self._now.returning is None
         adaptive = stage is Stage.ADAPTIVE
         noise = config.adaptive_noise_share if adaptive else config.noise_share
+        share = self._share()
         return Grant(
             stage=Stage.SHADOW if stage in _ACTING and not acts else stage,
             authority=[float(acts)] * self._terms.actions,
             learner_lost=learner_lost,
-            share=self._share(),
+            share=share,
             noise_share=noise if self._terms.learner and not learner_lost else 0.0,
             trial=self._now.trial,
             references=self._references(critic_gap, update_ratio),
             learning=self._terms.learner and stage in _ACTING,
-            why=self._now.why,
+            why=self._now.why if share or not acts else _SPENT,
         )
 
     def earned(self, place: str, interface: str, digest: str) -> Earned | None:

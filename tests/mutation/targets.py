@@ -9,6 +9,7 @@ _TESTS = "tests/runtime/"
 _GOVERNOR = (
     "tests/policies/test_governor.py",
     "tests/policies/test_governor_bad_input.py",
+    "tests/policies/test_governor_edges.py",
     f"{_TESTS}test_gate_trust.py",
 )
 

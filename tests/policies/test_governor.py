@@ -132,6 +132,10 @@ def test_losses_against_the_base_make_its_share_of_the_episodes_small() -> None:
     assert shares[11:15] == [0.25] * 4
     assert shares[15:18] == [pytest.approx(0.05)] * 3
     assert shares[18:] == [0.0] * 6
+    assert granted(robot).why.endswith("works alone until a person says resume")
+    robot.governor.hear_order(Order(OrderKind.RESUME, "anna"))
+    robot.run("-+-+-")
+    assert (granted(robot).stage, granted(robot).share) == (Stage.EXPLORE, 0.25)
 
 
 def test_successes_buy_the_share_back_but_not_at_once() -> None:
