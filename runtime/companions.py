@@ -17,8 +17,8 @@ from runtime.errors import TrimtabError
 from runtime.record_format import RecorderPlace
 
 _PAUSE_S = 1.0
-_SETTLED_S = 60.0
-_DEATHS_MAX = 5
+SETTLED_S = 60.0
+DEATHS_MAX = 5
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,28 @@ class Companion:
     cpus: frozenset[int] = frozenset()
 
 
+class Deaths:
+    """How often a process died in a row, none of them after it had settled. `now_s`: its birth."""
+
+    def __init__(self, now_s: float) -> None:
+        self.begun_s = now_s
+        self._in_a_row = 0
+
+    def again(self, now_s: float) -> bool:
+        """Count a death, and the birth that follows; False after too many: it has a cause."""
+        settled = now_s - self.begun_s > SETTLED_S
+        self._in_a_row = 1 if settled else self._in_a_row + 1
+        self.begun_s = now_s
+        return self._in_a_row <= DEATHS_MAX
+
+
 @dataclass
 class _Running:
-    """A companion's process. `deaths`: in a row, none of them after it had settled."""
+    """A companion's process."""
 
     companion: Companion
     process: "subprocess.Popen[bytes]"
-    begun_s: float
-    deaths: int = 0
+    deaths: Deaths
     given_up: bool = False
 
 
@@ -107,7 +121,7 @@ class Companions:
         """Start all of them."""
         for companion in self._companions:
             process = _start(companion)
-            self._running.append(_Running(companion, process, time.monotonic()))
+            self._running.append(_Running(companion, process, Deaths(time.monotonic())))
 
     def keep(self) -> None:
         """Start again whoever died, unless it said that it cannot work, or dies all the time."""
@@ -129,18 +143,17 @@ class Companions:
                 one.process.wait()
 
     def _revive(self, one: _Running, code: int) -> None:
-        name, lived_s = one.companion.name, time.monotonic() - one.begun_s
+        name, now_s = one.companion.name, time.monotonic()
         refused = code > TrimtabError.exit_code
-        if refused or one.deaths >= _DEATHS_MAX:
+        if not refused and now_s - one.deaths.begun_s < _PAUSE_S:
+            return
+        if refused or not one.deaths.again(now_s):
             one.given_up = True
             self._say(f"the {name} {ended(code)} and is not started again: the robot goes on")
             return
-        if lived_s < _PAUSE_S:
-            return
-        one.deaths = 1 if lived_s > _SETTLED_S else one.deaths + 1
         self._say(f"the {name} {ended(code)}; starting another")
         self.restarts[name] = self.restarts.get(name, 0) + 1
-        one.process, one.begun_s = _start(one.companion), time.monotonic()
+        one.process = _start(one.companion)
 
 
 def _start(companion: Companion) -> "subprocess.Popen[bytes]":

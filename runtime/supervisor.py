@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
@@ -17,7 +18,7 @@ import msgspec
 import zmq
 
 from runtime.arming import Arming
-from runtime.companions import Companion, Companions, ended
+from runtime.companions import Companion, Companions, Deaths, ended
 from runtime.config import RecorderConfig
 from runtime.control_process import command as control_command
 from runtime.errors import RecordError
@@ -28,7 +29,6 @@ from runtime.record_format import RecorderPlace, RecorderStatus
 from runtime.recorder import recorder_command
 
 _BEAT_S = 0.1
-_RESTARTS_MAX = 3
 _END_LIMIT_S = 20.0
 CONTROL_DIED = 8
 
@@ -75,6 +75,7 @@ class Supervisor:
         self._show = show
         self._stop_asked = False
         self._recorder_given_up = False
+        self._recorder_deaths = Deaths(time.monotonic())
         self._companions = Companions(companions, _say)
         self._report = SupervisorReport()
 
@@ -168,7 +169,8 @@ class Supervisor:
         code = recorder.poll()
         if not code or self._recorder_given_up:
             return recorder
-        if code == RecordError.exit_code or self._report.recorder_restarts >= _RESTARTS_MAX:
+        failed = code == RecordError.exit_code
+        if failed or not self._recorder_deaths.again(time.monotonic()):
             self._recorder_given_up = True
             self._stop_asked = True
             _say(f"the recorder {ended(code)} and is not started again: the robot is stopped")

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,9 +45,10 @@ MORE_MISSES_MAX = 1e-4
 FIRST_USE_PERIODS_MAX = 2.0
 POLICY_PERIOD_MS = 50.0
 PERIOD_US = 2000
-_START_S = 60.0
-_WITNESS_START_S = 0.5
-_BEAT_S = 0.1
+UTD_4 = {"updates_per_step": 4}
+START_S = 60.0
+_WITNESSSTART_S = 0.5
+BEAT_S = 0.1
 _ABOVE = 10
 _KILL_EVERY_S = 4.0
 _LATENESS, _READ, _STEP = (STAGES.index(stage) for stage in ("lateness", "read", "step"))
@@ -77,16 +78,23 @@ class Slice:
 
 
 class Scene:
-    """The processes of one run."""
+    """The processes of one run. `agent`: settings of the learner's own."""
 
-    def __init__(self, stack: ExitStack, condition: str, cpu: int, priority: int) -> None:
+    def __init__(
+        self,
+        stack: ExitStack,
+        condition: str,
+        cpu: int,
+        priority: int,
+        agent: Mapping[str, object] = UTD_4,
+    ) -> None:
         self.condition = condition
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         self._stack = stack
         # an import path that does not depend on where this was started
         self._cpus = cpus_beside(cpu)
         self._environment = {**os.environ, "PYTHONPATH": str(CONFIG_FILE.parent)}
-        self._config_file = _config(folder, cpu, priority)
+        self._config_file = _config(folder, cpu, priority, agent)
         self.place = RecorderPlace("isolation", folder / "records", folder / "sockets")
         self.place.sockets.mkdir()
         self.lineage = Lineage(folder / "lineage")
@@ -122,7 +130,7 @@ class Scene:
             return
         if self.condition == STOPPED and elapsed_s > 1.0:
             learner.send_signal(signal.SIGSTOP)
-        if self.condition == KILLED and elapsed_s % _KILL_EVERY_S < _BEAT_S:
+        if self.condition == KILLED and elapsed_s % _KILL_EVERY_S < BEAT_S:
             learner.kill()
             learner.wait()
             self.start_learner()
@@ -146,7 +154,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _config(folder: Path, cpu: int, priority: int) -> Path:
+def _config(folder: Path, cpu: int, priority: int, agent: Mapping[str, object]) -> Path:
     """Write the repository's config for a learner that has something to do at once."""
     yaml = YAML()
     data = yaml.load(CONFIG_FILE)
@@ -155,9 +163,9 @@ def _config(folder: Path, cpu: int, priority: int) -> Path:
     data["base"]["file"] = str(CONFIG_FILE.parent / data["base"]["file"])
     data["gate"].update({"simulation_field": None, "replay_s": 1.0})
     learner = data["learner"] or {}
-    agent = {**learner.get("agent", {}), "updates_per_step": 4}
+    settings = {**learner.get("agent", {}), **agent}
     quick = {"prefill_steps": 20, "prefill_successes": 0, "prefill_most_steps": 20}
-    data["learner"] = {**learner, **quick, "candidate_every_steps": 20, "agent": agent}
+    data["learner"] = {**learner, **quick, "candidate_every_steps": 20, "agent": settings}
     path = folder / CONFIG_FILE.name
     yaml.dump(data, path)
     return path
@@ -168,27 +176,28 @@ def run_condition(condition: str, seconds: float, cpu: int, priority: int) -> Sl
     with ExitStack() as stack:
         scene = Scene(stack, condition, cpu, priority)
         client = stack.enter_context(operator_client(scene.place.sockets))
-        _arm(scene, client)
-        _beat_until(scene, client, scene.is_ready, _START_S)
+        arm(scene, client)
+        beat_until(scene, client, scene.is_ready, START_S)
         with CoreWitness(cpu, priority + _ABOVE) as witness:
-            time.sleep(_WITNESS_START_S)
+            time.sleep(_WITNESSSTART_S)
             begin_ns, used_s, learner_s = time.monotonic_ns(), _cpu_s(scene.control), 0.0
             learner_before_s = _cpu_s(scene.learner)
             while (elapsed_s := (time.monotonic_ns() - begin_ns) * 1e-9) < seconds:
                 client.heartbeat()
                 client.receive()
                 scene.disturb(elapsed_s)
-                time.sleep(_BEAT_S)
+                time.sleep(BEAT_S)
             end_ns = time.monotonic_ns()
         used_s = _cpu_s(scene.control) - used_s
         learner_s = max(0.0, _cpu_s(scene.learner) - learner_before_s)
         scene.control.send_signal(signal.SIGTERM)
-        scene.control.wait(_START_S)
-        scene.recorder.wait(_START_S)
+        scene.control.wait(START_S)
+        scene.recorder.wait(START_S)
         return _read(scene, witness, (begin_ns, end_ns), used_s, learner_s)
 
 
-def _arm(scene: Scene, client: OperatorClient) -> None:
+def arm(scene: Scene, client: OperatorClient) -> None:
+    """Arm the robot, however long it takes to be ready."""
     armed = False
 
     def granted() -> bool:
@@ -198,17 +207,18 @@ def _arm(scene: Scene, client: OperatorClient) -> None:
         armed = armed or (reply is not None and reply.mode not in (Mode.DISARMED, Mode.READY, None))
         return armed
 
-    _beat_until(scene, client, granted, _START_S)
+    beat_until(scene, client, granted, START_S)
 
 
-def _beat_until(
+def beat_until(
     scene: Scene, client: OperatorClient, condition: Callable[[], bool], limit_s: float
 ) -> None:
+    """Keep the loop alive until something holds; ends the benchmark after `limit_s`."""
     deadline_s = time.monotonic() + limit_s
     while not condition():
         client.heartbeat()
         client.receive()
-        time.sleep(_BEAT_S)
+        time.sleep(BEAT_S)
         if scene.control.poll() is not None or time.monotonic() > deadline_s:
             raise SystemExit(f"{scene.condition}: it did not start; its own words are above")
 
