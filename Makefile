@@ -32,9 +32,9 @@ coverage: $(VENV)/.installed-dev  ## Tests with branch coverage.
 # what decides about motion, and the fast tests that judge it
 SAFETY_CORE := runtime.envelope runtime.modes runtime.faults runtime.fault_tracker \
 	runtime.fallback runtime.monitors runtime.plausibility runtime.authority \
-	runtime.residual_watch
+	runtime.residual_watch runtime.robot_wire
 SAFETY_TESTS := $(addprefix tests/runtime/test_,envelope*.py outside_start.py modes.py faults.py \
-	fault_tracker.py fallback.py monitors.py plausibility.py authority.py residual_watch*.py)
+	fault_tracker.py fallback.py monitors.py plausibility.py authority.py residual_watch*.py robot_wire.py)
 
 coverage-safety: $(VENV)/.installed-dev  ## Branch coverage of what decides about motion: all of it.
 	$(BIN)/python -m pytest -q $(addprefix --cov=,$(SAFETY_CORE)) --cov-branch --cov-report=term \

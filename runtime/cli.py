@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from runtime.cli_ask import ask, mark
 from runtime.cli_residual import begin_lineage, lineage_folder, residual_app
+from runtime.cli_robot import hashes, keys
 from runtime.cli_trial import PRESSED_ABOVE_N, trial
 from runtime.errors import ConfigError, RecordError, TrimtabError
 from runtime.faults import ROWS, Row
@@ -29,6 +30,8 @@ app.add_typer(residual_app, name="residual")
 app.command()(trial)
 app.command()(ask)
 app.command()(mark)
+app.command()(hashes)
+app.command()(keys)
 console = Console(highlight=False)
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The config file.")]

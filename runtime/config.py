@@ -19,6 +19,7 @@ from runtime.governor_spec import GovernorConfig
 from runtime.residual_spec import GateConfig, ResidualConfig
 from runtime.robot_spec import Finite, Name, Positive, RobotSpec, Share, SmallAngle, StrictModel
 from runtime.units import metres, newtons
+from runtime.zmq_spec import ZmqConfig
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -170,7 +171,8 @@ class Config(StrictModel):
     """The whole of config.yaml. `link` names the function that opens the robot (LinkFactory).
 
     Without `residual` the base runs alone; without `gate` no snapshot reaches it, and with it
-    `governor` says how authority is earned; `learner` is checked by policies/learner.
+    `governor` says how authority is earned; `learner` is checked by policies/learner. `zmq`: for
+    the link to a robot over ZeroMQ.
     """
 
     version: Literal[1]
@@ -191,6 +193,7 @@ class Config(StrictModel):
     gate: GateConfig | None = None
     governor: GovernorConfig | None = None
     learner: dict[str, Any] | None = None
+    zmq: ZmqConfig | None = None
     sim: dict[str, Any] = {}
 
     @model_validator(mode="after")

@@ -64,6 +64,10 @@ class Link(Protocol):
         """Return the task signals that arrived since the last call, oldest first."""
         ...
 
+    def arm(self, epoch: int) -> None:
+        """A person armed the robot: commands of `epoch` follow, from the measured pose on."""
+        ...
+
     def write(self, certified: CertifiedCommand | None) -> None:
         """Send a command; None says that this tick has none (disarmed): lockstep time still runs.
 

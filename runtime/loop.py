@@ -82,6 +82,7 @@ class ControlLoop:
         self._keyframe_due = True
         self._raised: Exception | None = None
         self._signals: deque[TaskSignal] = deque()
+        self._epoch = parts.tick.state.epoch
         self._idle = False
         self._supervisor_lost = False
         self._lockstep = parts.pacer is None
@@ -125,6 +126,8 @@ class ControlLoop:
         read = time.perf_counter_ns()
         record = self._step()
         stepped = time.perf_counter_ns()
+        if record.epoch.item() != self._epoch:
+            self._begin_epoch(record)
         parts.link.write(parts.tick.certificate)
         written = time.perf_counter_ns()
         self._hand_over(record)
@@ -229,6 +232,12 @@ class ControlLoop:
             return Request.DISARM if self._stands() else Request.NONE
         # the first tick makes the daemon ready; an operator who was quicker waits for that
         return self._parts.port.request() if self._inputs.tick.item() > 1 else Request.NONE
+
+    def _begin_epoch(self, record: TickRecord) -> None:
+        """Let the robot know when a person armed it: that begins an epoch, and with homing."""
+        self._epoch = record.epoch.item()
+        if self._parts.tick.state.mode is Mode.HOMING:
+            self._parts.link.arm(self._epoch)
 
     # -- the step -----------------------------------------------------------------------------
 

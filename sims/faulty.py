@@ -78,6 +78,10 @@ class FaultyLink:
         """Return the inner link's signals."""
         return self.inner.signals()
 
+    def arm(self, epoch: int) -> None:
+        """Tell the inner link."""
+        self.inner.arm(epoch)
+
     def write(self, certified: CertifiedCommand | None) -> None:
         """Send on, unless the link is lost."""
         if self._before_write is not None and self._switch.act():

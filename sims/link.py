@@ -73,6 +73,9 @@ class SimulatedLink:
         signals, self._signals = self._signals, []
         return signals
 
+    def arm(self, epoch: int) -> None:
+        """The simulated device takes every newer epoch: nobody has to tell it."""
+
     def close(self) -> None:
         """Let go of the simulation."""
         self._closed = True

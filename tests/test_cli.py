@@ -97,7 +97,7 @@ def test_check_config_says_what_would_run() -> None:
     "command",
     [[], ["run"], ["base"], ["base", "train"], ["base", "check"], ["faults"], ["replay"],
      ["report"], ["trial"], ["residual"], ["residual", "history"], ["ask"], ["mark"],
-     ["check-config"]],
+     ["check-config"], ["hashes"], ["keys"]],
 )  # fmt: skip
 def test_every_command_explains_itself(command: list[str]) -> None:
     said = trimtab(*command, "--help")

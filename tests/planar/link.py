@@ -71,6 +71,9 @@ class PlanarLink:
         signals, self._signals = self._signals, []
         return signals
 
+    def arm(self, epoch: int) -> None:
+        """The simulated device takes every newer epoch."""
+
     def write(self, certified: CertifiedCommand | None) -> None:
         """Hand a command to the device; in lockstep, simulate the period that it is for.
 

@@ -1,0 +1,379 @@
+"""A robot behind ZeroMQ as a Link: the daemon's socket (PROTOCOL.md, sections 1, 3 and 9).
+
+Nothing here waits, except `open_link` for the first answer. A device that falls silent is greeted
+again; what it then says begins a new session, in which nothing moves before a person arms.
+"""
+
+import ipaddress
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import zmq
+from zmq.auth import load_certificate
+
+from runtime.clock import Clock, MonotonicClock, seconds_to_ns
+from runtime.config import Config, resolve
+from runtime.envelope.certificate import Certificate
+from runtime.errors import ConfigError, LinkError
+from runtime.interfaces import CertifiedCommand, LinkDescription
+from runtime.messages import GroupSize, TaskSignal, TickInputs
+from runtime.record_format import socket_folder
+from runtime.robot_codes import MAX_FRAME_BYTES, Refusal, Role
+from runtime.robot_hashes import contract_hash, robot_hash
+from runtime.robot_session import RobotSession
+from runtime.robot_spec import RobotSpec
+from runtime.robot_wire import (
+    FromClient,
+    FromDevice,
+    Hello,
+    Observation,
+    Refused,
+    StopReport,
+    Welcome,
+    WireError,
+    decode_from_device,
+    encode,
+)
+from runtime.zmq_spec import CurveKeysConfig, ZmqConfig
+
+OPTIONS = {
+    zmq.LINGER: 0,
+    zmq.SNDHWM: 16,
+    zmq.RCVHWM: 256,
+    zmq.MAXMSGSIZE: MAX_FRAME_BYTES,
+    zmq.IMMEDIATE: 1,
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.RECONNECT_IVL: 50,
+    zmq.RECONNECT_IVL_MAX: 500,
+}
+_WHO = "trimtab"
+_FRAMES_A_TICK = 256
+_HELLO_AGAIN_NS = seconds_to_ns(0.5)
+_POLL_MS = 20
+# a goodbye is worth waiting for, but not long
+_GOODBYE_MS = 100
+
+
+class ZmqLink:
+    """One robot. `malformed`, `unsent`: frames that could not be read, and that nobody took."""
+
+    def __init__(
+        self,
+        socket: "zmq.Socket[bytes]",
+        robot: RobotSpec,
+        hashes: tuple[bytes, bytes],
+        groups: tuple[GroupSize, ...],
+    ) -> None:
+        self._socket = socket
+        self._robot = robot
+        self._hashes = hashes
+        self._groups = groups
+        self._clock = MonotonicClock()
+        self._nonce = 0
+        self._hello_due_ns = 0
+        self._session: RobotSession | None = None
+        self._heard_ns = 0
+        self._described: LinkDescription | None = None
+        self._shown = 0
+        self.refused: Refused | None = None
+        self.malformed = self.unsent = 0
+
+    @property
+    def clock(self) -> Clock:
+        """CLOCK_MONOTONIC; the device's own clock is never compared with it."""
+        return self._clock
+
+    @property
+    def session(self) -> RobotSession | None:
+        """The one that lives; None while the device is silent."""
+        return self._session
+
+    def connect(self, wait_s: float) -> None:
+        """Greet the device until it answers, and has measured something.
+
+        Raises:
+            LinkError: it refuses, or says nothing within `wait_s`.
+        """
+        end_ns = self._clock.now_ns() + seconds_to_ns(wait_s)
+        while self._session is None or self._session.observation is None:
+            if self._clock.now_ns() > end_ns:
+                raise LinkError(
+                    f"no robot answers within {wait_s:g} s at {self._endpoint()}: start its "
+                    "driver, or correct zmq.endpoint (and the keys: a device does not answer "
+                    "whom it does not know)"
+                )
+            self._keep_alive(self._clock.now_ns())
+            self._socket.poll(_POLL_MS)
+            self._receive()
+            if self.refused is not None and self.refused.code is not Refusal.LEASE:
+                raise LinkError(_refusal_words(self.refused))
+
+    def rest(self) -> None:
+        """Give the lease back until the first `read`: who starts up says nothing for a while."""
+        if self._session is not None:
+            self._send(self._session.release(self._clock.now_ns()))
+        self._session, self._nonce = None, 0
+        self._heard_ns = self._hello_due_ns = 0
+
+    def describe(self) -> LinkDescription:
+        """Return what the device said of itself in its first WELCOME."""
+        if self._described is None:
+            raise LinkError("nobody has answered yet; connect first")
+        return self._described
+
+    def read(self, inputs: TickInputs) -> None:
+        """Take what arrived; put the newest sample of each group into `inputs`.
+
+        Received counts from when we sent what the observation answers: no common clock is needed,
+        and a sample is never taken for younger than it is.
+        """
+        self._receive()
+        session = self._session
+        inputs.link_received_ns[0] = self._heard_ns
+        if session is None or session.observation is None:
+            return
+        observation = session.observation
+        if observation.sequence == self._shown or not observation.answers_stamp_ns:
+            return
+        self._shown = observation.sequence
+        joints = len(self._robot.joint_names)
+        for index, sample in enumerate(observation.groups):
+            older_ns = observation.stamp_ns - sample.stamp_ns
+            inputs.group_sequence[index] = sample.sequence
+            inputs.group_received_ns[index] = observation.answers_stamp_ns - older_ns
+            inputs.group_device_stamp_ns[index] = sample.stamp_ns
+            if index:
+                group = self._groups[index - 1]
+                inputs.view[f"observation_{group.name}"][:] = sample.values
+        values = observation.groups[0].values
+        inputs.q[:] = values[:joints]
+        inputs.dq[:] = values[joints : 2 * joints]
+        inputs.tau[:] = values[2 * joints :]
+
+    def signals(self) -> Sequence[TaskSignal]:
+        """Return the device's task signals since the last call, oldest first."""
+        return () if self._session is None else self._session.signals()
+
+    def arm(self, epoch: int) -> None:
+        """A person armed the robot: commands of `epoch` follow."""
+        if self._session is not None:
+            self._send(self._session.arm(epoch, _WHO, self._clock.now_ns()))
+
+    def write(self, certified: CertifiedCommand | None) -> None:
+        """Send a command, or a sign of life when one is due.
+
+        Raises:
+            LinkError: the certificate is not the envelope's.
+        """
+        now_ns = self._clock.now_ns()
+        if certified is not None and not isinstance(certified, Certificate):
+            raise LinkError(
+                f"link.write was given a {type(certified).__name__}; allowed: a command with the "
+                "envelope's certificate, or None"
+            )
+        if certified is None or self._session is None:
+            self._keep_alive(now_ns)
+        else:
+            self._send(self._session.command(certified.command, now_ns))
+
+    def close(self) -> None:
+        """Give the lease back; the device holds by itself."""
+        if self._socket.closed:
+            return
+        if self._session is not None:
+            self._send(self._session.release(self._clock.now_ns()))
+        self._socket.close(linger=_GOODBYE_MS)
+
+    # -- what arrives ---------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        for _ in range(_FRAMES_A_TICK):
+            if not int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+                break
+            frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            try:
+                message = decode_from_device(frames[0] if len(frames) == 1 else b"")
+            except WireError:
+                self.malformed += 1
+                continue
+            self._take(message)
+        silent_ns = self._clock.now_ns() - self._heard_ns
+        if self._session is not None and not (silent_ns <= self._session.welcome.lease_ns):
+            self._session, self._nonce = None, 0
+
+    def _take(self, message: FromDevice) -> None:
+        session = self._session
+        if isinstance(message, Welcome):
+            if message.nonce == self._nonce and session is None:
+                self._begin(message)
+        elif isinstance(message, Refused):
+            if message.nonce == self._nonce:
+                self.refused, self._nonce = message, 0
+        elif isinstance(message, StopReport) or session is None:
+            # the first is for whoever asked, and without a session nothing else is for us
+            return
+        elif isinstance(message, Observation) and not self._fits(message):
+            self.malformed += 1
+        elif message.session == session.welcome.session:
+            self._heard_ns = self._clock.now_ns()
+            session.take(message)
+
+    def _fits(self, message: Observation) -> bool:
+        """Whether every group has as many numbers as it was announced with."""
+        sizes = (3 * len(self._robot.joint_names), *(group.size for group in self._groups))
+        return tuple(len(sample.values) for sample in message.groups) == sizes
+
+    def _begin(self, welcome: Welcome) -> None:
+        self._session = RobotSession(welcome)
+        self._heard_ns = self._clock.now_ns()
+        self._shown = 0
+        self.refused = None
+        self._described = self._described or LinkDescription(
+            robot=welcome.robot,
+            joint_names=welcome.joints,
+            groups=tuple(GroupSize(group.name, group.size) for group in welcome.groups[1:]),
+            simulated=welcome.simulated,
+            lockstep=False,
+        )
+
+    # -- what goes out --------------------------------------------------------------------------
+
+    def _keep_alive(self, now_ns: int) -> None:
+        """Say that we live, or ask for a session. In every period: how old a sample is can only
+        be told from when we last said something before it."""
+        session = self._session
+        if session is None:
+            if now_ns >= self._hello_due_ns and self._greet():
+                self._hello_due_ns = now_ns + _HELLO_AGAIN_NS
+        else:
+            self._send(session.heartbeat(now_ns))
+
+    def _greet(self) -> bool:
+        """Send a HELLO; False while nobody is connected."""
+        # the same until it is answered: a device answers a nonce that it knows as it did before
+        self._nonce = self._nonce or secrets.randbits(62) + 1
+        robot, contract = self._hashes
+        role = Role.COMMANDER
+        hello = Hello(
+            nonce=self._nonce, role=role, who=_WHO, robot_hash=robot, contract_hash=contract
+        )
+        return self._send(hello)
+
+    def _send(self, message: FromClient) -> bool:
+        try:
+            self._socket.send(encode(message), zmq.NOBLOCK)
+        except zmq.Again:
+            self.unsent += 1
+            return False
+        return True
+
+    def _endpoint(self) -> str:
+        return self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def open_link(
+    config: Config,
+    config_file: Path,
+    robot: RobotSpec,
+    episode_s: float,  # noqa: ARG001 - the robot's own people end its episodes
+    *,
+    lockstep: bool,
+    field: str | None,
+    seed: int | None,
+) -> ZmqLink:
+    """Open the robot that the config's block `zmq` names; see LinkFactory.
+
+    Raises:
+        ConfigError: the block is missing, or asks for what is not allowed.
+        LinkError: no robot answers, or it refuses.
+    """
+    if config.zmq is None:
+        raise ConfigError(
+            "link runtime.zmq_link:open_link: needs the block `zmq` with the robot's endpoint; "
+            "add it, or name another link"
+        )
+    if lockstep or field is not None or seed is not None:
+        raise ConfigError(
+            "a robot over ZeroMQ keeps its own time and place: run it with --clock realtime, and "
+            "without --field and --seed"
+        )
+    endpoint = config.zmq.endpoint or f"ipc://{socket_folder(config.robot_id)}/robot"
+    _check_endpoint(endpoint, config.zmq)
+    groups = tuple(GroupSize(group.name, group.size) for group in config.observations.groups)
+    period_ns = seconds_to_ns(1.0 / config.control.servo_hz)
+    sizes = [(group.name, group.size) for group in groups]
+    hashes = (robot_hash(robot), contract_hash(robot.joint_names, sizes, period_ns))
+    link = ZmqLink(_open_socket(endpoint, config.zmq, config_file), robot, hashes, groups)
+    try:
+        link.connect(config.zmq.connect_s)
+        link.rest()
+    except BaseException:
+        link.close()
+        raise
+    return link
+
+
+def _open_socket(endpoint: str, config: ZmqConfig, config_file: Path) -> "zmq.Socket[bytes]":
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+    for option, value in OPTIONS.items():
+        socket.setsockopt(option, value)
+    try:
+        if config.curve is not None:
+            _use_keys(socket, config.curve, config_file)
+        socket.connect(endpoint)
+    except BaseException:
+        socket.close()
+        raise
+    return socket
+
+
+def _use_keys(
+    socket: "zmq.Socket[bytes]", curve: CurveKeysConfig, config_file: Path
+) -> None:
+    """Let only the device with that key answer. Raises ConfigError."""
+    found = []
+    for name in ("secret_key", "device_key"):
+        file = resolve(getattr(curve, name), config_file)
+        try:
+            found.append(load_certificate(file))
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"zmq.curve.{name}: {file} holds no key ({error}); make one with `trimtab keys`"
+            ) from None
+    (public, secret), (device, _) = found
+    if secret is None:
+        raise ConfigError("zmq.curve.secret_key: no secret in it; name the file *.key_secret")
+    socket.curve_publickey, socket.curve_secretkey = public, secret
+    socket.curve_serverkey = device
+
+
+def _check_endpoint(endpoint: str, config: ZmqConfig) -> None:
+    """Refuse to command a robot where others could listen, or play it. Raises ConfigError."""
+    transport, _, address = endpoint.partition("://")
+    if transport not in ("ipc", "tcp"):
+        raise ConfigError(f"zmq.endpoint: {endpoint}; allowed are ipc:// and tcp://")
+    if transport == "ipc" or config.curve is not None:
+        return
+    if not (config.loopback and _is_loopback(address)):
+        raise ConfigError(
+            f"zmq.endpoint: {endpoint} without keys; allowed without: ipc://, or a "
+            "loopback address with zmq.loopback: true; else make keys with `trimtab keys` and "
+            "name them in zmq.curve"
+        )
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _refusal_words(refused: Refused) -> str:
+    compared = f": we have {refused.yours}, it has {refused.mine}" if refused.mine else ""
+    return (
+        f"the robot refuses: {refused.code.name.lower().replace('_', ' ')}, {refused.text}"
+        f"{compared}; `trimtab hashes` shows what its driver must be built for"
+    )
