@@ -25,7 +25,8 @@ FromSession = Observation | Signal | Status | Error
 
 class RobotSession:
     """What one WELCOME began. `observation`: the newest, None before the first; `said`: the last
-    ERROR's words, empty before one; `dropped`: by the device, as its STATUS counts.
+    ERROR's words, empty before one; `status`: the newest; `owes_heartbeat`: a SIGNAL came, which
+    only a HEARTBEAT acknowledges.
 
     The daemon counts epochs by itself, and so does the device; `arm` brings them together. A
     command carries the daemon's epoch plus what was added then, which only grows: what is newer
@@ -37,6 +38,7 @@ class RobotSession:
         self.observation: Observation | None = None
         self.status: Status | None = None
         self.said = ""
+        self.owes_heartbeat = False
         self._device_epoch = welcome.epoch
         self._ahead = 0
         self._count = 0
@@ -80,6 +82,7 @@ class RobotSession:
 
     def _hear(self, message: Signal) -> None:
         """Signals come in order, and again until they were acknowledged."""
+        self.owes_heartbeat = True
         if message.number != self._signals_seen + 1:
             return
         self._signals_seen = message.number
@@ -96,6 +99,7 @@ class RobotSession:
 
     def heartbeat(self, now_ns: int) -> Heartbeat:
         """Return the next HEARTBEAT."""
+        self.owes_heartbeat = False
         return Heartbeat(
             session=self.welcome.session,
             count=self._next(),

@@ -175,6 +175,8 @@ class ZmqLink:
         if certified is None or self._session is None:
             self._keep_alive(now_ns)
         else:
+            if self._session.owes_heartbeat:
+                self._send(self._session.heartbeat(now_ns))
             self._send(self._session.command(certified.command, now_ns))
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from runtime.config import Config, parse
 from runtime.errors import ConfigError
 from runtime.geometry_spec import Vector3
 from runtime.robot_spec import Finite, NotNegative, Positive, Share, StrictModel
+from sims.bridge_config import BridgeConfig
 
 
 class ContactConfig(StrictModel):
@@ -107,6 +108,7 @@ class SimConfig(StrictModel):
 
     `start_offset_rad` is how far from home every joint stands when the simulation starts.
     `catch_up_s`: a real-time simulation whose caller was away longer drops the rest of the time.
+    `bridge`: what only a simulation in a process of its own needs.
     """
 
     field: str
@@ -119,6 +121,7 @@ class SimConfig(StrictModel):
     contact: ContactConfig
     task: TaskConfig
     fields: dict[str, FieldConfig] = Field(min_length=1)
+    bridge: BridgeConfig = BridgeConfig()
 
     @model_validator(mode="after")
     def _known_field(self) -> "SimConfig":

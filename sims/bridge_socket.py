@@ -1,0 +1,175 @@
+"""The device's ROUTER socket: its options, who may connect to it, and frames that never raise.
+
+Sections 1 and 9 of the protocol.
+"""
+
+import ipaddress
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import zmq
+from zmq.auth import load_certificate
+from zmq.auth.thread import ThreadAuthenticator
+
+from runtime.errors import LinkError
+from runtime.robot_codes import MAX_FRAME_BYTES
+from sims.bridge_config import BridgeConfig, CurveConfig
+
+OPTIONS = {
+    zmq.LINGER: 0,
+    zmq.SNDHWM: 16,
+    zmq.RCVHWM: 256,
+    zmq.MAXMSGSIZE: MAX_FRAME_BYTES,
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.ROUTER_HANDOVER: 0,
+    # a peer that is gone, or does not read, is counted instead of passed over in silence
+    zmq.ROUTER_MANDATORY: 1,
+}
+_OPEN_TO_OTHERS = 0o077
+
+
+class DeviceSocket:
+    """A bound ROUTER. `unsent`: frames that a peer did not take; `multipart`: messages of more than
+    one frame, which are no frame of the protocol and are handed on empty."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self.raw = socket
+        self.unsent = 0
+        self.multipart = 0
+
+    def frames(self, most: int) -> Iterator[tuple[bytes, bytes]]:
+        """Yield what has arrived, (routing id, payload), at most `most`."""
+        for _ in range(most):
+            try:
+                routing, *parts = self.raw.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            single = len(parts) == 1
+            self.multipart += not single
+            yield routing, parts[0] if single else b""
+
+    def send(self, routing: bytes, payload: bytes) -> None:
+        """Send without waiting; what cannot be sent is counted."""
+        try:
+            self.raw.send_multipart((routing, payload), zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+                raise
+            self.unsent += 1
+
+
+@contextmanager
+def bound(endpoint: str, config: BridgeConfig) -> Iterator[DeviceSocket]:
+    """Open the device's socket on `endpoint`.
+
+    Raises:
+        LinkError: the endpoint cannot be bound, or is open to those whom nobody allowed.
+    """
+    check_endpoint(endpoint, config)
+    keys = _key_pair(Path(config.curve.secret_key)) if config.curve is not None else None
+    context: zmq.Context[zmq.Socket[bytes]]
+    with zmq.Context() as context, _authenticated(context, config.curve):
+        socket = context.socket(zmq.ROUTER)
+        try:
+            for option, value in OPTIONS.items():
+                socket.setsockopt(option, value)
+            if keys is not None:
+                socket.curve_publickey, socket.curve_secretkey = keys
+                socket.curve_server = True
+            _bind(socket, endpoint)
+            yield DeviceSocket(socket)
+        finally:
+            socket.close(0)
+
+
+def _bind(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        raise LinkError(f"{endpoint} cannot be bound: {error}; choose another one") from None
+
+
+def check_endpoint(endpoint: str, config: BridgeConfig) -> None:
+    """Refuse an endpoint that others could reach; make the folder of an ipc one.
+
+    Raises:
+        LinkError: with the way out.
+    """
+    transport, _, address = endpoint.partition("://")
+    if transport == "ipc":
+        _check_folder(address)
+    elif transport != "tcp":
+        raise LinkError(f"endpoint {endpoint}: allowed are ipc:// and tcp://")
+    elif config.curve is None and not (config.loopback and _is_loopback(address)):
+        raise LinkError(
+            f"endpoint {endpoint}: without keys anybody who reaches it could move the robot. "
+            "Allowed without keys: ipc:// in a folder of your own, or 127.0.0.1 with --loopback; "
+            "else make keys with `trimtab keys` and name them in sim.bridge.curve"
+        )
+
+
+def _check_folder(address: str) -> None:
+    path = Path(address)
+    if address.startswith("@") or not path.is_absolute():
+        raise LinkError(
+            f"endpoint ipc://{address}: is in no folder; allowed: an absolute path in a folder of "
+            "your own with mode 0700"
+        )
+    folder = path.parent
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise LinkError(f"{folder} is no folder of your own; choose another one for the endpoint")
+    if found.st_mode & _OPEN_TO_OTHERS:
+        raise LinkError(
+            f"{folder} has mode {stat.S_IMODE(found.st_mode):04o}: others could connect; allowed: "
+            f"0700, so run `chmod 700 {folder}` or choose a folder that does not exist yet"
+        )
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _key_pair(file: Path) -> tuple[bytes, bytes]:
+    """Return public and secret key of a secret certificate; raises LinkError."""
+    try:
+        found = file.stat()
+        public, secret = load_certificate(file)
+    except (OSError, ValueError) as error:
+        raise LinkError(f"{file}: no key pair can be read ({error}); see `trimtab keys`") from None
+    if secret is None:
+        raise LinkError(f"{file}: holds no secret key; name the file that ends in key_secret")
+    if found.st_mode & _OPEN_TO_OTHERS:
+        raise LinkError(f"{file}: others may read it; run `chmod 600 {file}`")
+    return public, secret
+
+
+@contextmanager
+def _authenticated(
+    context: "zmq.Context[zmq.Socket[bytes]]", curve: CurveConfig | None
+) -> Iterator[None]:
+    """Run the thread that compares keys with the allow-list; raises LinkError if it is empty."""
+    if curve is None:
+        yield
+        return
+    allowed = Path(curve.allowed)
+    if not any(allowed.glob("*.key")):
+        raise LinkError(
+            f"{allowed}: holds no public key (*.key), so nobody could connect; put the keys there "
+            "that may, as `trimtab keys` makes them"
+        )
+    authenticator = ThreadAuthenticator(context)
+    authenticator.start()
+    try:
+        authenticator.configure_curve(domain="*", location=str(allowed))
+        yield
+    finally:
+        authenticator.stop()
