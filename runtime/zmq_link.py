@@ -49,6 +49,7 @@ OPTIONS = {
 }
 _WHO = "trimtab"
 _FRAMES_A_TICK = 256
+_RECEIVE_NS = seconds_to_ns(0.0005)
 _HELLO_AGAIN_NS = seconds_to_ns(0.5)
 _POLL_MS = 20
 # a goodbye is worth waiting for, but not long
@@ -66,9 +67,9 @@ class ZmqLink:
         groups: tuple[GroupSize, ...],
     ) -> None:
         self._socket = socket
-        self._robot = robot
         self._hashes = hashes
-        self._groups = groups
+        self._sizes = (3 * len(robot.joint_names), *(group.size for group in groups))
+        self._fields = [f"observation_{group.name}" for group in groups]
         self._clock = MonotonicClock()
         self._nonce = 0
         self._hello_due_ns = 0
@@ -137,15 +138,14 @@ class ZmqLink:
         if observation.sequence == self._shown or not observation.answers_stamp_ns:
             return
         self._shown = observation.sequence
-        joints = len(self._robot.joint_names)
+        joints = self._sizes[0] // 3
         for index, sample in enumerate(observation.groups):
             older_ns = observation.stamp_ns - sample.stamp_ns
             inputs.group_sequence[index] = sample.sequence
             inputs.group_received_ns[index] = observation.answers_stamp_ns - older_ns
             inputs.group_device_stamp_ns[index] = sample.stamp_ns
             if index:
-                group = self._groups[index - 1]
-                inputs.view[f"observation_{group.name}"][:] = sample.values
+                inputs.view[self._fields[index - 1]][:] = sample.values
         values = observation.groups[0].values
         inputs.q[:] = values[:joints]
         inputs.dq[:] = values[joints : 2 * joints]
@@ -190,8 +190,12 @@ class ZmqLink:
     # -- what arrives ---------------------------------------------------------------------------
 
     def _receive(self) -> None:
+        """Take what is there: so many frames, and for so long, that a device which sends without
+        end cannot keep the tick."""
+        enough_ns = self._clock.now_ns() + _RECEIVE_NS
         for _ in range(_FRAMES_A_TICK):
-            if not int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            waiting = int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN
+            if not waiting or self._clock.now_ns() > enough_ns:
                 break
             frames = self._socket.recv_multipart(zmq.NOBLOCK)
             try:
@@ -223,8 +227,7 @@ class ZmqLink:
 
     def _fits(self, message: Observation) -> bool:
         """Whether every group has as many numbers as it was announced with."""
-        sizes = (3 * len(self._robot.joint_names), *(group.size for group in self._groups))
-        return tuple(len(sample.values) for sample in message.groups) == sizes
+        return tuple([len(sample.values) for sample in message.groups]) == self._sizes
 
     def _begin(self, welcome: Welcome) -> None:
         self._session = RobotSession(welcome)

@@ -255,6 +255,17 @@ def test_another_sessions_and_older_observations_change_nothing(
     assert read.group_sequence.tolist()[0] == 6
 
 
+def test_a_device_that_never_ends_does_not_keep_the_tick(link: ZmqLink, device: Device) -> None:
+    greet(link, device)
+    nested = encode(observation(3, 8, groups=(GroupSample(3, 3, (1.0,) * 1000),) * 7))
+    for _ in range(200):
+        device.say(nested)
+    time.sleep(0.2)
+    link.read(inputs())
+    # some of them, not all: the rest is for the ticks to come
+    assert 0 < link.malformed < 200
+
+
 def test_signals_come_once_and_in_order(link: ZmqLink, device: Device) -> None:
     greet(link, device)
 
