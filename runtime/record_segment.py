@@ -1,7 +1,9 @@
 """One MCAP file of a record: what it says of itself, and its chunks as far as they are whole."""
 
 import mmap
+import os
 import struct
+import tempfile
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
@@ -41,16 +43,26 @@ _DAMAGE = (
     OverflowError,  # a length that was flipped into more than an index can be
 )
 _CHUNK_BYTES_MAX = 1 << 28
+_MOVED_ROWS = 1 << 12
+IN_MEMORY_BYTES = 1 << 30
 _CHANNEL_ID = struct.Struct("<H")
 # opcode, length, channel, sequence, log time, publish time
 _MESSAGE_HEAD_BYTES = _RECORD_HEAD.size + 2 + 4 + 8 + 8
 
 
 class TickBuffer:
-    """Room for all ticks of a record, allocated once: pages that stay unused cost nothing."""
+    """Room for all ticks of a record, allocated once: pages that stay unused cost nothing.
+
+    A day's ticks can be more than the machine has memory: beyond `IN_MEMORY_BYTES` they lie in a
+    temporary file without a name, which ends with the buffer.
+
+    Raises:
+        RecordError: there is no room for that file.
+    """
 
     def __init__(self, bound_bytes: int) -> None:
-        self._data = np.empty(bound_bytes, np.uint8)
+        large = bound_bytes > IN_MEMORY_BYTES
+        self._data = _on_disk(bound_bytes) if large else np.empty(bound_bytes, np.uint8)
         self._used = 0
 
     def append(self, table: NDArray[np.uint8]) -> None:
@@ -58,6 +70,19 @@ class TickBuffer:
         end = self._used + table.size
         self._data[self._used : end].reshape(table.shape)[:] = table
         self._used = end
+
+    def keep(self, rows: NDArray[np.bool_], row_bytes: int) -> None:
+        """Leave out every row [row_bytes] but those marked, in place."""
+        table = self._data[: self._used].reshape(-1, row_bytes)
+        edges = np.flatnonzero(np.diff(np.concatenate(([False], rows, [False]))))
+        end = 0
+        for first, past in zip(edges[::2], edges[1::2], strict=True):
+            # in small parts: where both sides overlap, numpy copies the whole part first
+            for at in range(first, past, _MOVED_ROWS):
+                moved = table[at : min(at + _MOVED_ROWS, past)]
+                table[end : end + len(moved)] = moved
+                end += len(moved)
+        self._used = end * row_bytes
 
     @property
     def raw(self) -> memoryview:
@@ -193,6 +218,19 @@ class Segment:
         count = len(rows) if alike.all() else int(alike.argmin())
         buffer.append(rows[:count, _MESSAGE_HEAD_BYTES:])
         return count * stride
+
+
+def _on_disk(count: int) -> NDArray[np.uint8]:
+    """Return an array in a temporary file; its room is taken now, so writing cannot fail."""
+    with tempfile.TemporaryFile() as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, count)
+        except OSError as error:
+            raise RecordError(
+                f"unpacking this record takes {count / 1e9:.1f} GB in {tempfile.gettempdir()}: "
+                f"{error.strerror}; set TMPDIR to a folder with more room"
+            ) from None
+        return np.frombuffer(mmap.mmap(file.fileno(), count), np.uint8)
 
 
 def _uncompressed_bytes(chunk: memoryview) -> int:

@@ -20,6 +20,7 @@ from runtime.record_segment import NoTicks, Segment, TickBuffer
 
 Rows = np.ndarray[Any, np.dtype[Any]]
 
+
 @dataclass(frozen=True)
 class Gap:
     """Ticks that are missing: `count` of them after tick `after`."""
@@ -30,7 +31,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Record:
-    """A whole record in memory.
+    """A whole record.
 
     `ticks` is a structured array [ticks] with one field per layout field, each [size]; `raw` are
     the same bytes, the concatenated messages. `truncated`: a segment ends without its summary.
@@ -78,7 +79,8 @@ def read_record(path: Path) -> Record:
     """Read a segment file or a run's folder.
 
     Raises:
-        RecordError: there is no record at `path`, or its segments do not belong together.
+        RecordError: there is no record at `path`, its segments do not belong together, or there
+            is no room to unpack it.
     """
     paths = _segment_paths(path)
     segments = [Segment(segment) for segment in paths]
@@ -93,7 +95,8 @@ def read_record(path: Path) -> Record:
     buffer = TickBuffer(sum(segment.bound_bytes for segment in segments))
     for segment in segments:
         segment.read_into(buffer)
-    raw = _without_repetitions(buffer.raw, layout)
+    _leave_out_repetitions(buffer, layout)
+    raw = buffer.raw
     try:
         ticks = layout.read(raw)
     except ValueError as error:
@@ -197,20 +200,15 @@ def _segment_paths(path: Path) -> list[Path]:
     raise RecordError(f"{path}: this folder holds no {SEGMENT_SUFFIX} segment; {way_out}")
 
 
-def _without_repetitions(raw: memoryview, layout: Layout) -> memoryview:
+def _leave_out_repetitions(buffer: TickBuffer, layout: Layout) -> None:
     """Leave out ticks that a restarted recorder was given a second time."""
-    if len(raw) % layout.size_bytes:
-        return raw
-    number = layout.read(raw)["tick"][:, 0]
-    if len(number) < 2:
-        return raw
+    if len(buffer.raw) % layout.size_bytes:
+        return
+    number = layout.read(buffer.raw)["tick"][:, 0]
     newest_before = np.maximum.accumulate(number)[:-1]
-    fresh = np.concatenate(([True], number[1:] > newest_before))
-    if bool(fresh.all()):
-        return raw
-    # as bytes: copying rows of a structured array would lose the protobuf tags between fields
-    table = np.frombuffer(raw, np.uint8).reshape(-1, layout.size_bytes)
-    return memoryview(table[fresh].tobytes())
+    fresh = np.concatenate(([True] * len(number[:1]), number[1:] > newest_before))
+    if not fresh.all():
+        buffer.keep(fresh, layout.size_bytes)
 
 
 def _gaps(ticks: Rows) -> tuple[Gap, ...]:

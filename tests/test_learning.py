@@ -118,9 +118,9 @@ def test_gate_and_learner_may_die_and_come_back(tmp_path: Path) -> None:
     assert "the gate was killed by SIGKILL; starting another" in text
     assert lineage.newest_version() > before
     assert versions(record)[-1] > before
-    # evidence of a gate that died is no longer judged by, and no two trials have one number
+    # a gate that died goes on where it was: its evidence outlives it
     trials = record.scalar("residual_trial").astype(int)
-    assert (np.diff(trials) >= 0).all() and trials[-1] > 1
+    assert (np.diff(trials) >= 0).all() and trials[-1] >= 1
     assert len([e for e in record.events if e.kind is EventKind.SNAPSHOT]) >= 2
     _deployed_it_acts_without_a_learner(config, versions(record)[-1])
 

@@ -6,10 +6,10 @@ import msgspec
 import numpy as np
 import torch
 
-from policies.learner.batch import RATES, Chance, Draws, LearnerState, draw
+from policies.learner.batch import RATES, Chance, Draws, draw
 from policies.learner.calibration import Calibration, CalibrationMonitor
 from policies.learner.compiled import CompiledStep, Example, compile_in_background
-from policies.learner.composition import Algorithm, Networks
+from policies.learner.composition import Algorithm, Networks, first_state
 from policies.learner.networks import Actor, Critics, Float32s
 from policies.learner.optimiser import corrected
 from policies.learner.replay import Columns, ForceCost, Pool, Replay
@@ -92,7 +92,7 @@ class Agent:
             torch.tensor(problem.bound, dtype=torch.float32),
         )
         self._networks = networks
-        self._state = _first_state(networks, settings, self._chance.rows)
+        self._state = first_state(networks, settings, self._chance.rows)
         algorithm: Algorithm = (
             Sac(networks, settings) if settings.algorithm == "sac" else Td3(networks, settings)
         )
@@ -152,8 +152,12 @@ class Agent:
             LearnerError: nothing can be sampled yet, or the weights are no longer finite.
         """
         self._follow_success()
-        for first in range(0, count, CHUNK):
-            self._last = self._chunk(min(CHUNK, count - first))
+        while count > 0:
+            passing = self._conservative_for_now
+            alike = self.settings.warm_up_updates - self._critic_steps if passing else CHUNK
+            size = min(CHUNK, count, alike)
+            self._last = self._chunk(size, passing)
+            count -= size
         for name, vector in self._state._asdict().items():
             if not torch.isfinite(vector).all():
                 raise LearnerError(
@@ -244,7 +248,7 @@ class Agent:
 
     def begin_anew(self) -> None:
         """Forget all that was learnt: other first networks, and a warm-up before candidates."""
-        fresh = _first_state(self._networks, self.settings, self._chance.rows)
+        fresh = first_state(self._networks, self.settings, self._chance.rows)
         for vector, first in zip(self._state, fresh, strict=True):
             vector.copy_(first)
         self._critic_steps = self._actor_steps = 0
@@ -303,29 +307,43 @@ class Agent:
 
     def _example(self) -> Example:
         settings, columns = self.settings, self.problem.columns
-        state = _first_state(self._networks, settings, np.random.default_rng(0))
+        state = first_state(self._networks, settings, np.random.default_rng(0))
         packed = torch.zeros(settings.batch, columns.width)
         rows = settings.update_guard.rows if settings.update_guard else 0
         inputs = np.zeros((rows, columns.observation + columns.action), dtype=np.float32)
-        (draws,) = draw(settings, columns.action, Chance.seeded(0), inputs, 1)
+        (draws,) = self._draw(Chance.seeded(0), inputs, 1, passing=False)
         return Example(state, packed, draws, torch.ones(RATES))
 
-    def _chunk(self, count: int) -> tuple[torch.Tensor, Draws, torch.Tensor]:
-        """Take `count` steps and return what the last one worked on. What chance decides is drawn
-        for all of them at once, which is cheaper.
+    def _chunk(self, count: int, passing: bool) -> tuple[torch.Tensor, Draws, torch.Tensor]:
+        """Take `count` steps, alike in `passing` (`_conservative_for_now`); return what the last
+        one worked on. What chance decides is drawn for all of them at once, which is cheaper.
         """
         settings = self.settings
         share, rng = settings.offline_share, self._chance.rows
         rows = self.replay.sample(settings.batch, rng, share, batches=count)
         guard_inputs = self._guard_inputs()
-        all_draws = draw(settings, len(self.problem.bound), self._chance, guard_inputs, count)
+        all_draws = self._draw(self._chance, guard_inputs, count, passing)
         moves, rates = self._schedule(count)
         for packed, draws, numbers, moving in zip(
             torch.from_numpy(rows).unbind(), all_draws, rates.unbind(), moves, strict=True
         ):
-            step = self._both if moving else self._critic
+            # what is compiled has no room for what only the warm-up draws
+            whole = self._both if moving else self._critic
+            step = self._update.critic_step if passing else whole
             step(self._state, packed, draws, numbers)
         return packed, draws, numbers
+
+    @property
+    def _conservative_for_now(self) -> bool:
+        """Whether Cal-QL's term counts until the warm-up is over: it costs more than all else."""
+        cal_ql = self.settings.cal_ql
+        return cal_ql is not None and not cal_ql.online and not self.warm
+
+    def _draw(self, chance: Chance, guard: Float32s, count: int, passing: bool) -> list[Draws]:
+        cal_ql, actions = self.settings.cal_ql, len(self.problem.bound)
+        counts = passing or (cal_ql is not None and cal_ql.online)
+        candidates = cal_ql.candidates if cal_ql and counts else 0
+        return draw(self.settings, actions, chance, guard, count, candidates)
 
     def _guard_inputs(self) -> Float32s:
         """Return actor inputs of the newest robot steps; of any steps before there are some."""
@@ -366,23 +384,3 @@ class Agent:
         success = float(np.mean([reward >= self.problem.success_reward for reward in recent]))
         scale = (success - cost.from_success) / cost.ramp
         self.replay.raise_force_scale(min(1.0, max(0.0, scale)))
-
-
-def _first_state(
-    networks: Networks, settings: LearnerSettings, rng: np.random.Generator
-) -> LearnerState:
-    """Return untrained networks; targets and average equal what they follow."""
-    critic = torch.from_numpy(networks.critics.start(rng))
-    actor = torch.from_numpy(networks.actor.start(rng, settings.initial_log_std))
-    return LearnerState(
-        critic=critic,
-        critic_mean=torch.zeros_like(critic),
-        critic_square=torch.zeros_like(critic),
-        target=critic.clone(),
-        actor=actor,
-        actor_mean=torch.zeros_like(actor),
-        actor_square=torch.zeros_like(actor),
-        average=actor.clone(),
-        temperature=torch.tensor([np.log(settings.initial_temperature), 0, 0]).float(),
-        guard=torch.zeros(2),
-    )

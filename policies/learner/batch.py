@@ -51,9 +51,9 @@ class Draws(NamedTuple):
     """Chance, drawn outside so that every way to compute an update gives the same learner.
 
     target_noise, actor_noise: normal, [rows, d]. subset: target critics, [k]. uniform: in [-1, 1],
-    [candidates, rows, d]; candidate_noise: normal, [2 * candidates, rows, d]; no rows where Cal-QL
-    is off. guard_inputs: actor inputs of recent robot steps, [rows, n + d]; no rows where the
-    guard is off.
+    [candidates, rows, d]; candidate_noise: normal, [2 * candidates, rows, d]; none where Cal-QL's
+    term does not count. guard_inputs: actor inputs of recent robot steps, [rows, n + d]; no rows
+    where the guard is off.
     """
 
     target_noise: Tensor
@@ -109,9 +109,10 @@ def draw(
     chance: Chance,
     guard_inputs: Float32s,
     count: int,
+    candidates: int = 0,
 ) -> list[Draws]:
-    """Return the draws of `count` updates; all look at the same `guard_inputs` [rows, n + d]."""
-    candidates = settings.cal_ql.candidates if settings.cal_ql else 0
+    """Return the draws of `count` updates; all look at the same `guard_inputs` [rows, n + d].
+    `candidates`: how many actions of each kind Cal-QL's term weighs in them."""
     shape = (count, 2 + 2 * candidates, settings.batch, actions)
     noise = torch.randn(shape, generator=chance.noise)
     numbers = np.tile(np.arange(settings.critics), (count, 1))

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from policies.learner.batch import Draws, LearnerState, Rates, Rows
 from policies.learner.networks import Actor, Critics
+from policies.learner.settings import LearnerSettings
 
 
 @dataclass(frozen=True)
@@ -75,3 +77,23 @@ class Algorithm(Protocol):
     def after_actor(self, state: LearnerState, log_probability: Tensor, rates: Rates) -> None:
         """Change what follows the actor, in place."""
         ...
+
+
+def first_state(
+    networks: Networks, settings: LearnerSettings, rng: np.random.Generator
+) -> LearnerState:
+    """Return untrained networks; targets and average equal what they follow."""
+    critic = torch.from_numpy(networks.critics.start(rng))
+    actor = torch.from_numpy(networks.actor.start(rng, settings.initial_log_std))
+    return LearnerState(
+        critic=critic,
+        critic_mean=torch.zeros_like(critic),
+        critic_square=torch.zeros_like(critic),
+        target=critic.clone(),
+        actor=actor,
+        actor_mean=torch.zeros_like(actor),
+        actor_square=torch.zeros_like(actor),
+        average=actor.clone(),
+        temperature=torch.tensor([np.log(settings.initial_temperature), 0, 0]).float(),
+        guard=torch.zeros(2),
+    )

@@ -114,7 +114,7 @@ class Update:
         values = self.networks.values(critic, rows.observation, rows.base, rows.residual)
         error = ((values - target) ** 2).mean(1).sum()
         cal_ql = self.settings.cal_ql
-        if cal_ql is None:
+        if cal_ql is None or not len(draws.uniform):
             return _CriticLoss(error, error, torch.zeros(()), values, target)
         gap = conservative_gap(
             self.networks, critic, state, rows, draws, calibrated=cal_ql.calibrated

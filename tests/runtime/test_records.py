@@ -1,18 +1,26 @@
 """Reading records: protobuf equality, other people's tools, cuts, damage, rotation."""
 
+import errno
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from mcap.reader import make_reader
 from mcap_protobuf.decoder import DecoderFactory
+from numpy.typing import NDArray
 
 from runtime.errors import RecordError
 from runtime.events import Event, EventKind
 from runtime.layout import Kind
 from runtime.messages import new_record
+from runtime.record_segment import TickBuffer
 from runtime.record_writer import RecordWriter, WriterLimits
 from runtime.records import Gap, last_tick, read_record
 from tests.runtime.recording_kit import SIZES, fill_hold, fill_noise, fill_tick, make_header
@@ -249,3 +257,49 @@ def test_ticks_of_another_layout_are_refused_by_the_writer(tmp_path: Path) -> No
     with pytest.raises(ValueError, match="not TickRecord messages"):
         writer.add_ticks(memoryview(np.zeros(writer.layout.size_bytes, np.uint8).data))
     writer.close()
+
+
+@pytest.fixture
+def always_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.record_segment.IN_MEMORY_BYTES", 0)
+
+
+def test_a_record_larger_than_memory_lies_in_a_file_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, always_on_disk: None
+) -> None:
+    room = tmp_path / "room"
+    room.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(room))
+    path = write(tmp_path / "run", 300).path
+    read = read_record(path)
+    assert read.scalar("tick").tolist() == list(range(300))
+    mapped = Path("/proc/self/maps").read_text(encoding="ascii")
+    assert any(str(room) in line and line.endswith("(deleted)") for line in mapped.splitlines())
+    assert not list(room.iterdir())
+
+
+def test_without_room_to_unpack_it_says_where_and_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, always_on_disk: None
+) -> None:
+    path = write(tmp_path / "run", 300).path
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(RecordError, match="No space left on device; set TMPDIR"):
+        read_record(path)
+
+
+@given(
+    keep=arrays(bool, st.integers(0, 40)),
+    part=st.integers(1, 9),
+)
+def test_what_is_left_out_leaves_the_rest_in_order(keep: NDArray[np.bool_], part: int) -> None:
+    rows = np.arange(3 * len(keep), dtype=np.uint8).reshape(-1, 3)
+    buffer = TickBuffer(rows.size)
+    buffer.append(rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("runtime.record_segment._MOVED_ROWS", part)
+        buffer.keep(keep, 3)
+    assert bytes(buffer.raw) == rows[keep].tobytes()

@@ -15,6 +15,7 @@ KINDS = [
     {"algorithm": "td3", "actor_delay": 2},
     {"update_guard": {"rows": 8}, "offline_share": 0.5},
     {"cal_ql": {"candidates": 2}, "layer_norm": False},
+    {"cal_ql": {"candidates": 2, "online": False}, "warm_up_updates": 3},
 ]
 
 
@@ -40,6 +41,22 @@ def test_a_checkpoint_resumes_exactly(settings: dict[str, object]) -> None:
     assert again.state() == saved
     again.update(4)
     assert again.state() == agent.state()
+
+
+def test_a_conservative_term_for_the_warm_up_alone_costs_nothing_after_it() -> None:
+    settings = {"cal_ql": {"candidates": 2, "online": False}, "warm_up_updates": 3}
+    at_once, parted, without = (
+        fill(new_agent(**one)) for one in (settings, settings, {**settings, "cal_ql": None})
+    )
+    candidates = []
+    for agent, counts in ((at_once, (5,)), (parted, (3, 2)), (without, (3, 2))):
+        for count in counts:
+            agent.update(count)
+            assert agent._last is not None
+            candidates.append(len(agent._last[1].uniform))
+    assert candidates == [0, 2, 0, 0, 0]
+    assert at_once.state() == parted.state()
+    assert at_once._state.critic.ne(without._state.critic).any()
 
 
 def test_a_checkpoint_of_something_else_is_refused_and_changes_nothing() -> None:

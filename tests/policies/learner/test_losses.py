@@ -23,9 +23,11 @@ class Case:
         self.state = self.agent._state
         self.networks = self.agent._networks
         self.packed = torch.from_numpy(self.agent.replay.sample(16, np.random.default_rng(5))[0])
-        self.draws: Draws = draw(
-            self.agent.settings, 2, Chance.seeded(6), np.zeros((0, 7), np.float32), 1
-        )[0]
+        guard = np.zeros((0, 7), np.float32)
+        cal_ql = self.agent.settings.cal_ql
+        candidates = cal_ql.candidates if cal_ql else 0
+        (drawn,) = draw(self.agent.settings, 2, Chance.seeded(6), guard, 1, candidates)
+        self.draws: Draws = drawn
         self.rows: Rows = split_rows(self.packed, self.agent.problem.columns)
 
     def target(self, policy_share: float = 1.0) -> Tensor:
