@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from runtime.cli_ask import ask, mark
 from runtime.cli_residual import begin_lineage, lineage_folder, residual_app
-from runtime.cli_robot import hashes, keys
+from runtime.cli_robot import hashes, keys, stop
 from runtime.cli_trial import PRESSED_ABOVE_N, trial
 from runtime.errors import ConfigError, RecordError, TrimtabError
 from runtime.faults import ROWS, Row
@@ -32,6 +32,7 @@ app.command()(ask)
 app.command()(mark)
 app.command()(hashes)
 app.command()(keys)
+app.command()(stop)
 console = Console(highlight=False)
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The config file.")]

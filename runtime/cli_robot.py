@@ -1,6 +1,8 @@
-"""`trimtab hashes` and `trimtab keys`: what a robot's driver needs from us before it can speak."""
+"""`trimtab hashes` and `trimtab keys`: what a robot's driver needs from us before it can speak.
+`trimtab stop`: a stop that does not need the daemon."""
 
 import json
+import platform
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from runtime.cli_ask import DEFAULT_CONFIG, ConfigOption
+from runtime.cli_ask import DEFAULT_CONFIG, ConfigOption, person
+from runtime.errors import LinkError
 
 console = Console(highlight=False)
 
@@ -36,6 +39,43 @@ def hashes(
         return
     for name, value in found.items():
         console.print(f"{name:<14} {value}", soft_wrap=True)
+
+
+def stop(
+    why: Annotated[str, typer.Argument(help="The reason, for the record.")] = "",
+    category: Annotated[
+        int, typer.Option(min=1, max=2, help="IEC 60204-1: 2 holds with power, 1 takes it away.")
+    ] = 2,
+    wait_s: Annotated[float, typer.Option("--wait", min=0.1, help="Seconds to wait.")] = 5.0,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Stop the robot: by its daemon and past it; fails unless the robot was seen at rest."""
+    import zmq
+
+    from runtime.config import load_config
+    from runtime.operator_port import operator_client
+    from runtime.record_format import socket_folder
+    from runtime.robot_codes import StopCategory
+    from runtime.robot_stop import Daemon, Device, Wish
+    from runtime.robot_stop import stop as stop_robot
+    from runtime.zmq_link import open_socket
+
+    read = load_config(config)
+    wish = Wish(f"{person()}@{platform.node()}", why, StopCategory(category))
+    with zmq.Context() as context, operator_client(socket_folder(read.robot_id)) as client:
+        daemon, device = Daemon(client, wish), None
+        if read.zmq is not None:
+            device = Device(open_socket(context, read, read.zmq, config), wish)
+        seen = stop_robot(device, daemon, wait_s)
+        context.destroy(0)
+    for one in (device, daemon):
+        if one is not None:
+            console.print(one.said(), markup=False, soft_wrap=True)
+    if not seen:
+        raise LinkError(
+            f"the robot was not seen at rest within {wait_s:g} s: use its emergency stop"
+        )
+    console.print("seen at rest")
 
 
 def keys(

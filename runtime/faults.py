@@ -79,6 +79,10 @@ class Fault(enum.IntEnum):
     UPDATE_GUARD_PASSED = 40
     WEIGHTS_STALE = 41
     RESIDUAL_HELD = 42
+    DEVICE_STOPPED = 43
+    DEVICE_LET_GO = 44
+    DEVICE_NOT_READY = 45
+    DEVICE_NOT_ARMED = 46
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,14 @@ ROWS: tuple[Row, ...] = (
         "The residual was to learn, and no new snapshot of it has gone live for too long."),
     Row(Fault.RESIDUAL_HELD, Response.DROP_RESIDUAL, 1, Clear.AFTER_DWELL, 1.0,
         "A person took the residual away: the base works alone."),
+    Row(Fault.DEVICE_STOPPED, Response.STOP, 1, Clear.ON_REARM, 0.0,
+        "Somebody stopped the robot at its own controller."),
+    Row(Fault.DEVICE_LET_GO, Response.HOLD, 1, Clear.AFTER_DWELL, 0.2,
+        "The robot's controller let go: commands were late or lost, so it brakes by itself."),
+    Row(Fault.DEVICE_NOT_READY, Response.STOP, 1, Clear.ON_REARM, 0.0,
+        "The robot's drives report a fault, or are switched off."),
+    Row(Fault.DEVICE_NOT_ARMED, Response.STOP, 100, Clear.ON_REARM, 0.0,
+        "The robot's controller was armed and does not take it up."),
 )  # fmt: skip
 
 

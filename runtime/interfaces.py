@@ -57,6 +57,7 @@ class Link(Protocol):
     def read(self, inputs: TickInputs) -> None:
         """Put the newest sample of each group into `inputs`: values, group_sequence,
         group_received_ns, group_device_stamp_ns, link_received_ns. Without news it leaves them.
+        `device`: what the robot's own controller does with our commands.
         """
         ...
 
@@ -64,8 +65,13 @@ class Link(Protocol):
         """Return the task signals that arrived since the last call, oldest first."""
         ...
 
+    def news(self) -> Sequence[str]:
+        """Return what the robot said since the last call that the record should hold, in words."""
+        ...
+
     def arm(self, epoch: int) -> None:
-        """A person armed the robot: commands of `epoch` follow, from the measured pose on."""
+        """The robot is taken hold of: commands of `epoch` follow, from the measured pose on. A
+        person armed it, or armed it before and a hold is over in which it had let go."""
         ...
 
     def write(self, certified: CertifiedCommand | None) -> None:

@@ -33,11 +33,11 @@ from runtime.messages import (
     TaskSignal,
     TickRecord,
     new_inputs,
-    put_signals,
 )
 from runtime.modes import ARMED
 from runtime.operator_port import Port
 from runtime.realtime import Pacer
+from runtime.signal_slots import put_signals
 from runtime.tick import ControlTick
 
 _IDLE_WAIT_S = 0.05
@@ -234,9 +234,10 @@ class ControlLoop:
         return self._parts.port.request() if self._inputs.tick.item() > 1 else Request.NONE
 
     def _begin_epoch(self, record: TickRecord) -> None:
-        """Let the robot know when a person armed it: that begins an epoch, and with homing."""
+        """Let the robot know when it is taken hold of: by a person's arming, which begins with
+        homing, and again after a hold in which it let go. Either begins an epoch."""
         self._epoch = record.epoch.item()
-        if self._parts.tick.state.mode is Mode.HOMING:
+        if self._parts.tick.state.mode in (Mode.HOMING, Mode.HOLD):
             self._parts.link.arm(self._epoch)
 
     # -- the step -----------------------------------------------------------------------------
@@ -262,10 +263,9 @@ class ControlLoop:
             self._raised = None
             self._keyframe_due = True
         if record.request.item():
-            self._parts.port.answer(
-                bool(record.request_refused[0]), tick.state.mode, "; ".join(tick.notes)
-            )
-        for note in tick.notes:
+            refused, words = bool(record.request_refused[0]), "; ".join(tick.notes)
+            self._parts.port.answer(refused, tick.state.mode, words, at_rest=tick.at_rest)
+        for note in (*tick.notes, *self._parts.link.news()):
             self._event(EventKind.NOTE, note)
         count = record.tick.item()
         for event in self._parts.port.events(count, record.now_ns.item()):

@@ -5,7 +5,7 @@ outcome. Both are views of one fixed buffer (see layout.py). SI units; time in i
 """
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -114,6 +114,18 @@ class Limit(enum.IntFlag):
     GEOMETRY = 32
 
 
+class Device(enum.IntEnum):
+    """What the robot's own controller does with our commands; FOLLOWS also where it has no say.
+
+    ARMING: it was armed and has not answered. LET_GO: it brakes or holds by itself."""
+
+    FOLLOWS = 0
+    ARMING = 1
+    LET_GO = 2
+    STOPPED = 3
+    NOT_READY = 4
+
+
 class TaskSignal(msgspec.Struct, frozen=True):
     """One task signal. `target` (RESET_BEGIN only): the set-point at which the next episode
     starts, in the units of the contract's action target; empty means the robot's home."""
@@ -178,6 +190,7 @@ class TickInputs(Block):
     group_device_stamp_ns: Annotated[
         Ints, Spec(Kind.INT, "ns", "Each sample's own stamp, the device's clock.", "groups")
     ]
+    device: Annotated[Codes, Spec(Kind.CODE, "", "What the device does.", 1, Device)]
     # what people and drivers say
     request: Annotated[Codes, Spec(Kind.CODE, "", "Operator request.", 1, Request)]
     signal_kind: Annotated[Codes, Spec(Kind.CODE, "", "Task signals.", "signals", SignalKind)]
@@ -364,20 +377,6 @@ def new_record(sizes: Sizes) -> TickRecord:
     """Return an empty, writable record; its leading bytes have the layout of the inputs."""
     layout = tick_layout(sizes)
     return TickRecord(layout, bytearray(layout.size_bytes))
-
-
-def put_signals(inputs: TickInputs, signals: Sequence[TaskSignal]) -> None:
-    """Write up to SIGNAL_SLOTS signals into `inputs`; the other slots become NONE."""
-    # numpy takes thrice as long over an enum's member
-    inputs.signal_kind.fill(int(SignalKind.NONE))
-    width = len(inputs.signal_target) // SIGNAL_SLOTS
-    for slot, signal in enumerate(signals[:SIGNAL_SLOTS]):
-        inputs.signal_kind[slot] = signal.kind
-        inputs.signal_source[slot] = signal.source
-        inputs.signal_outcome[slot] = signal.outcome
-        inputs.signal_has_target[slot] = bool(signal.target)
-        if signal.target:
-            inputs.signal_target[slot * width : (slot + 1) * width] = signal.target
 
 
 class Command(msgspec.Struct):

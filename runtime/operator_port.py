@@ -59,7 +59,7 @@ class Port(Protocol):
         """Return what people did, for the record."""
         ...
 
-    def answer(self, refused: bool, mode: Mode, text: str) -> None:
+    def answer(self, refused: bool, mode: Mode, text: str, *, at_rest: bool) -> None:
         """Say what became of the last request."""
         ...
 
@@ -125,7 +125,9 @@ class OperatorPort:
         chosen = stop or self._requests[0]
         self._requests.remove(chosen)
         self._asking, message = chosen
-        self._texts.append((EventKind.MARK, f"{message.who} asks for {message.request.name}"))
+        why = f": {message.why}" * bool(message.why)
+        asks = f"{message.who} asks for {message.request.name}{why}"
+        self._texts.append((EventKind.MARK, asks))
         return message.request
 
     def signals(self) -> list[TaskSignal]:
@@ -138,10 +140,10 @@ class OperatorPort:
         taken, self._texts = self._texts, []
         return [Event(tick, now_ns, kind, text) for kind, text in taken]
 
-    def answer(self, refused: bool, mode: Mode, text: str) -> None:
+    def answer(self, refused: bool, mode: Mode, text: str, *, at_rest: bool) -> None:
         """Reply to the sender of the last request."""
         if self._asking is not None:
-            self._reply(self._asking, OperatorReply(not refused, mode, text))
+            self._reply(self._asking, OperatorReply(not refused, mode, text, at_rest))
             self._asking = None
 
     @property
@@ -282,7 +284,7 @@ class ScriptedPort:
         """Nothing to tell."""
         return []
 
-    def answer(self, refused: bool, mode: Mode, text: str) -> None:
+    def answer(self, refused: bool, mode: Mode, text: str, *, at_rest: bool) -> None:
         """Stop asking once armed."""
         if mode is Mode.HOMING:
             self._arm = False

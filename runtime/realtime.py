@@ -124,6 +124,20 @@ def enter_realtime(config: RealtimeConfig) -> RealtimeFacts:
     return RealtimeFacts(priority, cpu, memory_locked, tuple(warnings))
 
 
+def grants(priority: int) -> bool:
+    """Return whether the operating system gives a thread of ours SCHED_FIFO with this priority.
+
+    For libraries that end the process where it refuses their threads; asked of our own first.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except OSError:
+        return False
+    os.sched_setscheduler(0, policy, parameters)
+    return True
+
+
 def quiet_garbage_collector() -> None:
     """Collect once, then never again: a collection in the loop would cost milliseconds.
 

@@ -5,9 +5,11 @@ Pure: messages of the device and the time go in, messages for it come out. Nothi
 
 from collections.abc import Sequence
 
+import msgspec
+
 from runtime import messages
-from runtime.messages import Outcome, SignalKind, SignalSource, TaskSignal
-from runtime.robot_codes import DeviceState
+from runtime.messages import Device, Outcome, SignalKind, SignalSource, TaskSignal
+from runtime.robot_codes import DeviceState, DropCode
 from runtime.robot_wire import (
     Arm,
     Command,
@@ -19,6 +21,15 @@ from runtime.robot_wire import (
     Status,
     Welcome,
 )
+
+_DEVICE_OF_STATE = {
+    DeviceState.IDLE: Device.LET_GO,
+    DeviceState.ARMED: Device.FOLLOWS,
+    DeviceState.BRAKING: Device.LET_GO,
+    DeviceState.STOPPING: Device.STOPPED,
+    DeviceState.STOPPED: Device.STOPPED,
+    DeviceState.FAULT: Device.NOT_READY,
+}
 
 FromSession = Observation | Signal | Status | Error
 
@@ -40,16 +51,38 @@ class RobotSession:
         self.said = ""
         self.owes_heartbeat = False
         self._device_epoch = welcome.epoch
+        self._armed: Arm | None = None
+        self._news: list[str] = []
         self._ahead = 0
         self._count = 0
         self._answers_ns = 0
+        self._answered = 0
+        self._numbers = [0] * len(welcome.groups)
+        self._lost = [0] * len(welcome.groups)
+        self._shown = [0] * len(welcome.groups)
         self._signals_seen = 0
         self._signals: list[TaskSignal] = []
 
     @property
-    def state(self) -> DeviceState:
-        """What the device last said of itself."""
-        return DeviceState.IDLE if self.observation is None else self.observation.state
+    def device(self) -> Device:
+        """What the device does with our commands, by its newest observation.
+
+        Nobody armed it in this session: it holds. What it said before it can have heard of the
+        newest ARM does not answer that.
+        """
+        seen = self.observation
+        if seen is not None and seen.state is DeviceState.FAULT:
+            return Device.NOT_READY
+        if self._armed is None:
+            return Device.LET_GO
+        if seen is None or seen.epoch < self._armed.epoch:
+            return Device.ARMING
+        return _DEVICE_OF_STATE[seen.state]
+
+    def news(self) -> Sequence[str]:
+        """Return what the device said since the last call of stops and of what it dropped."""
+        news, self._news = self._news, []
+        return news
 
     # -- what the device says -------------------------------------------------------------------
 
@@ -62,20 +95,51 @@ class RobotSession:
         elif isinstance(message, Signal):
             self._hear(message)
         elif isinstance(message, Status):
+            self._tell_news(self.status, message)
             self.status = message
             self._device_epoch = max(self._device_epoch, message.epoch)
         else:
             self.said = f"{message.code.name}: {message.text}"
+
+    def look(self) -> Sequence[int]:
+        """Return for each group of the newest observation the number of its sample: one that nobody
+        looked at because a newer one had arrived is not counted, one that never arrived is.
+        """
+        if self.observation is not None:
+            groups = self.observation.groups
+            self._answered = groups[0].sequence
+            for index, sample in enumerate(groups):
+                if sample.sequence != self._shown[index]:
+                    self._numbers[index] += 1 + self._lost[index]
+                    self._shown[index] = sample.sequence
+                    self._lost[index] = 0
+        return self._numbers
 
     def signals(self) -> Sequence[TaskSignal]:
         """Return the task signals since the last call, oldest first, each once."""
         signals, self._signals = self._signals, []
         return signals
 
+    def _tell_news(self, before: Status | None, now: Status) -> None:
+        """The first STATUS tells of what was before us: of that only a stop is news."""
+        if now.stop_id and (before is None or now.stop_id != before.stop_id):
+            self._news.append(f"the robot was stopped by {now.stop_who!r}: {now.stop_why!r}")
+        if before is None:
+            return
+        pairs = zip(DropCode, before.counts, now.counts, strict=True)
+        dropped = [f"{new - old} {code.name.lower()}" for code, old, new in pairs if new > old]
+        if dropped:
+            self._news.append(f"the robot dropped messages: {', '.join(dropped)}")
+
     def _observe(self, message: Observation) -> None:
         known = self.observation
         if known is not None and message.sequence <= known.sequence:
             return
+        if known is not None:
+            for index, (old, new) in enumerate(zip(known.groups, message.groups, strict=True)):
+                # one that went backwards began anew: what was between is lost
+                step = new.sequence - old.sequence
+                self._lost[index] += max(0, step - 1) if step >= 0 else 1
         self.observation = message
         self._answers_ns = max(self._answers_ns, message.stamp_ns)
         self._device_epoch = max(self._device_epoch, message.epoch)
@@ -111,7 +175,7 @@ class RobotSession:
     def arm(self, epoch: int, who: str, now_ns: int) -> Arm:
         """Return the ARM for the daemon's `epoch`: above all that the device has known."""
         self._ahead = max(self._ahead, self._device_epoch + 1 - epoch)
-        return Arm(
+        self._armed = Arm(
             session=self.welcome.session,
             count=self._next(),
             stamp_ns=now_ns,
@@ -119,6 +183,16 @@ class RobotSession:
             epoch=epoch + self._ahead,
             who=who,
         )
+        return self._armed
+
+    def arm_again(self, now_ns: int) -> Arm | None:
+        """Return the newest ARM once more where the device has not answered it: frames are lost."""
+        if self._armed is None or self.device is not Device.ARMING:
+            return None
+        self._armed = msgspec.structs.replace(
+            self._armed, count=self._next(), stamp_ns=now_ns, answers_stamp_ns=self._answers_ns
+        )
+        return self._armed
 
     def command(self, command: messages.Command, now_ns: int) -> Command:
         """Return a COMMAND that says what the daemon's command says."""
@@ -128,7 +202,7 @@ class RobotSession:
             stamp_ns=now_ns,
             answers_stamp_ns=command.answers_device_stamp_ns,
             epoch=command.epoch + self._ahead,
-            answers_sequence=command.answers_sequence,
+            answers_sequence=self._answered,
             valid_for_ns=command.valid_for_ns,
             q=tuple(command.q),
             dq=tuple(command.dq),

@@ -15,6 +15,7 @@ from runtime.faults import Fault, Response, Row
 from runtime.keyframe import Memory, TickState
 from runtime.measured_arm import MeasuredArm
 from runtime.messages import (
+    Device,
     Mode,
     Outcome,
     Request,
@@ -92,6 +93,8 @@ class ControlTick:
         record.raw[: len(inputs.raw)] = inputs.raw
         self.notes.clear()
         conditions = self._monitors.look(inputs) | self._follow(inputs) | self._measure(record)
+        if self.state.mode in ARMED:
+            conditions |= self._monitors.device(inputs, self.state.mode is Mode.HOLD)
         self.notes.extend(self._monitors.news)
         decision = self._episodes.update(inputs, self._monitors.fresh_groups, self.state.mode)
         conditions |= self._policy_conditions(inputs, decision) | self._watch.conditions(inputs)
@@ -181,10 +184,10 @@ class ControlTick:
         It drops commands that answer too old a sample and holds by itself, so our reference and
         its target part. A hold takes them up again once the arm is seen, and seen at rest.
         """
-        state, motion = self.state, self._motion
+        state, motion, device = self.state, self._motion, inputs.device.item()
         age_ns = inputs.now_ns.item() - inputs.group_received_ns.item(0)
         fresh = age_ns <= self._settings.command_valid_ns
-        if state.following and not fresh:
+        if state.following and (device == _LET_GO or not fresh):
             state.following = False
         elif state.mode is Mode.HOLD and not state.following and fresh and self._seen_at_rest():
             q = self._monitors.state.q
@@ -193,7 +196,7 @@ class ControlTick:
                 state.following = True
                 # a new reference: what was sent for the old one must not be executed any more
                 state.epoch += 1
-        lost = state.mode in ARMED and not state.following
+        lost = state.mode in ARMED and not state.following and device == _FOLLOWS
         return 1 << Fault.JOINTS_STALE if lost else 0
 
     def _seen_at_rest(self) -> bool:
@@ -225,6 +228,8 @@ class ControlTick:
         facts.can_start = True
         if request is Request.ARM:
             refusal = envelope.refusal(seen.q)
+            if inputs.device.item() == _NOT_READY:
+                refusal = "the robot's drives are not ready; see to them first"
             facts.can_start = not refusal
             if refusal:
                 self.notes.append(f"arm refused: {refusal}")
@@ -382,6 +387,7 @@ class ControlTick:
 
 # a look-up in a tuple is a fifth of the enum's own call
 _REQUESTS = tuple(Request)
+_FOLLOWS, _LET_GO, _NOT_READY = map(int, (Device.FOLLOWS, Device.LET_GO, Device.NOT_READY))
 
 _ARM_UNSEEN = (
     1 << Fault.JOINTS_STALE

@@ -14,9 +14,9 @@ from runtime.messages import (
     TaskSignal,
     TickInputs,
     new_inputs,
-    put_signals,
 )
 from runtime.robot_spec import RobotSpec
+from runtime.signal_slots import put_signals
 from runtime.tick import ControlTick
 
 _TICKS_EACH = 40

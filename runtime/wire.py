@@ -14,10 +14,11 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
 
 
 class OperatorRequest(msgspec.Struct, frozen=True, tag="request"):
-    """A person asks for something; `who` is written into the record."""
+    """A person asks for something; `who` and `why` are written into the record."""
 
     request: Request
     who: str
+    why: str = ""
 
 
 class OperatorSignal(msgspec.Struct, frozen=True, tag="signal"):
@@ -74,11 +75,13 @@ class Rollback(msgspec.Struct, frozen=True):
 
 
 class OperatorReply(msgspec.Struct, frozen=True):
-    """What became of a message. `mode`: after a request; a signal is judged by a later tick."""
+    """What became of a message. `mode`: after a request; a signal is judged by a later tick.
+    `at_rest`: reference and measured robot stood still in that tick."""
 
     accepted: bool
     mode: Mode | None = None
     text: str = ""
+    at_rest: bool = False
 
 
 OperatorMessage = Heartbeat | OperatorRequest | OperatorSignal | Order

@@ -7,6 +7,7 @@ again; what it then says begins a new session, in which nothing moves before a p
 import ipaddress
 import secrets
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import zmq
@@ -36,6 +37,7 @@ from runtime.robot_wire import (
     encode,
 )
 from runtime.zmq_spec import CurveKeysConfig, ZmqConfig
+from runtime.zmq_threads import new_context
 
 OPTIONS = {
     zmq.LINGER: 0,
@@ -51,13 +53,15 @@ _WHO = "trimtab"
 _FRAMES_A_TICK = 256
 _RECEIVE_NS = seconds_to_ns(0.0005)
 _HELLO_AGAIN_NS = seconds_to_ns(0.5)
+_ARM_AGAIN_NS = seconds_to_ns(0.02)
 _POLL_MS = 20
 # a goodbye is worth waiting for, but not long
 _GOODBYE_MS = 100
 
 
 class ZmqLink:
-    """One robot. `malformed`, `unsent`: frames that could not be read, and that nobody took."""
+    """One robot; it closes `socket` and its context. `malformed`, `unsent`: frames that could not
+    be read, and that nobody took."""
 
     def __init__(
         self,
@@ -77,6 +81,7 @@ class ZmqLink:
         self._heard_ns = 0
         self._described: LinkDescription | None = None
         self._shown = 0
+        self._arm_due_ns = 0
         self.refused: Refused | None = None
         self.malformed = self.unsent = 0
 
@@ -134,14 +139,15 @@ class ZmqLink:
         inputs.link_received_ns[0] = self._heard_ns
         if session is None or session.observation is None:
             return
+        inputs.device[0] = session.device
         observation = session.observation
         if observation.sequence == self._shown or not observation.answers_stamp_ns:
             return
         self._shown = observation.sequence
         joints = self._sizes[0] // 3
+        inputs.group_sequence[:] = session.look()
         for index, sample in enumerate(observation.groups):
             older_ns = observation.stamp_ns - sample.stamp_ns
-            inputs.group_sequence[index] = sample.sequence
             inputs.group_received_ns[index] = observation.answers_stamp_ns - older_ns
             inputs.group_device_stamp_ns[index] = sample.stamp_ns
             if index:
@@ -155,10 +161,16 @@ class ZmqLink:
         """Return the device's task signals since the last call, oldest first."""
         return () if self._session is None else self._session.signals()
 
+    def news(self) -> Sequence[str]:
+        """Return what the device said of stops and of what it dropped."""
+        return () if self._session is None else self._session.news()
+
     def arm(self, epoch: int) -> None:
         """A person armed the robot: commands of `epoch` follow."""
+        now_ns = self._clock.now_ns()
         if self._session is not None:
-            self._send(self._session.arm(epoch, _WHO, self._clock.now_ns()))
+            self._send(self._session.arm(epoch, _WHO, now_ns))
+            self._arm_due_ns = now_ns + _ARM_AGAIN_NS
 
     def write(self, certified: CertifiedCommand | None) -> None:
         """Send a command, or a sign of life when one is due.
@@ -177,6 +189,8 @@ class ZmqLink:
         else:
             if self._session.owes_heartbeat:
                 self._send(self._session.heartbeat(now_ns))
+            if now_ns >= self._arm_due_ns:
+                self._arm_again(self._session, now_ns)
             self._send(self._session.command(certified.command, now_ns))
 
     def close(self) -> None:
@@ -186,6 +200,7 @@ class ZmqLink:
         if self._session is not None:
             self._send(self._session.release(self._clock.now_ns()))
         self._socket.close(linger=_GOODBYE_MS)
+        self._socket.context.term()
 
     # -- what arrives ---------------------------------------------------------------------------
 
@@ -254,6 +269,12 @@ class ZmqLink:
         else:
             self._send(session.heartbeat(now_ns))
 
+    def _arm_again(self, session: RobotSession, now_ns: int) -> None:
+        again = session.arm_again(now_ns)
+        if again is not None:
+            self._send(again)
+            self._arm_due_ns = now_ns + _ARM_AGAIN_NS
+
     def _greet(self) -> bool:
         """Send a HELLO; False while nobody is connected."""
         # the same until it is answered: a device answers a nonce that it knows as it did before
@@ -303,29 +324,40 @@ def open_link(
             "a robot over ZeroMQ keeps its own time and place: run it with --clock realtime, and "
             "without --field and --seed"
         )
-    endpoint = config.zmq.endpoint or f"ipc://{socket_folder(config.robot_id)}/robot"
-    _check_endpoint(endpoint, config.zmq)
     groups = tuple(GroupSize(group.name, group.size) for group in config.observations.groups)
     period_ns = seconds_to_ns(1.0 / config.control.servo_hz)
     sizes = [(group.name, group.size) for group in groups]
     hashes = (robot_hash(robot), contract_hash(robot.joint_names, sizes, period_ns))
-    link = ZmqLink(_open_socket(endpoint, config.zmq, config_file), robot, hashes, groups)
-    try:
+    with ExitStack() as undo:
+        # its threads below the loop, which they must not keep, and above everything else
+        context = undo.enter_context(new_context(max(1, config.realtime.priority - 1)))
+        link = ZmqLink(open_socket(context, config, config.zmq, config_file), robot, hashes, groups)
+        undo.callback(link.close)
         link.connect(config.zmq.connect_s)
         link.rest()
-    except BaseException:
-        link.close()
-        raise
+        undo.pop_all()
     return link
 
 
-def _open_socket(endpoint: str, config: ZmqConfig, config_file: Path) -> "zmq.Socket[bytes]":
-    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+def open_socket(
+    context: "zmq.Context[zmq.Socket[bytes]]",
+    config: Config,
+    robot: ZmqConfig,
+    config_file: Path,
+) -> "zmq.Socket[bytes]":
+    """Return a socket that connects to the robot's driver, with our keys where there are any.
+
+    Raises:
+        ConfigError: the endpoint is not allowed, or a key cannot be used.
+    """
+    endpoint = robot.endpoint or f"ipc://{socket_folder(config.robot_id)}/robot"
+    _check_endpoint(endpoint, robot)
+    socket = context.socket(zmq.DEALER)
     for option, value in OPTIONS.items():
         socket.setsockopt(option, value)
     try:
-        if config.curve is not None:
-            _use_keys(socket, config.curve, config_file)
+        if robot.curve is not None:
+            _use_keys(socket, robot.curve, config_file)
         socket.connect(endpoint)
     except BaseException:
         socket.close()

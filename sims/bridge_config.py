@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from runtime.config import parse, read_yaml
+from runtime.config import RealtimeConfig, parse, read_yaml
 from runtime.robot_spec import Finite, NotNegative, Positive, StrictModel
 
 Likelihood = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -47,6 +47,7 @@ class BridgeConfig(StrictModel):
     `watchdog_s`, `lease_s`: the protocol's. `loopback`: allows a loopback address without keys.
     `episode_s`: how long the daemon's episodes last; the simulated person at the bench waits for
     their end. `clock_drift_ppm`: how much faster the device's clock runs than this machine's.
+    `realtime`: how the process is scheduled; none: like any other, and late on a busy machine.
     """
 
     endpoint: str | None = None
@@ -56,6 +57,7 @@ class BridgeConfig(StrictModel):
     curve: CurveConfig | None = None
     episode_s: Positive = 4.0
     clock_drift_ppm: Finite = 0.0
+    realtime: RealtimeConfig | None = None
     network_seed: Annotated[int, Field(ge=0)] = 0
     to_robot: DirectionFaults = DirectionFaults()
     to_client: DirectionFaults = DirectionFaults()

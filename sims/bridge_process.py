@@ -21,8 +21,9 @@ from pathlib import Path
 import msgspec
 
 from runtime.clock import seconds_to_ns
-from runtime.config import Config, load_config, load_robot, resolve
+from runtime.config import Config, RealtimeConfig, load_config, load_robot, resolve
 from runtime.errors import TrimtabError
+from runtime.realtime import enter_realtime
 from runtime.record_format import socket_folder
 from runtime.robot_hashes import contract_hash, robot_hash
 from runtime.robot_spec import RobotSpec
@@ -198,6 +199,17 @@ def _lines(log: ExecutionLog) -> bytes:
     return b"".join(msgspec.json.encode(entry) + b"\n" for entry in log.drain())
 
 
+def be_on_time(config: RealtimeConfig | None) -> None:
+    """Let nothing of this machine keep the robot."""
+    # what is there now stays: a full collection of it would take several periods
+    gc.collect()
+    gc.freeze()
+    if config is None:
+        return
+    for warning in enter_realtime(config).warnings:
+        sys.stderr.write(f"{warning}\n")
+
+
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sims.bridge_process", description=__doc__)
     parser.add_argument("--config", required=True, help="the daemon's config.yaml")
@@ -223,9 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
         with bound(setup.endpoint, setup.bridge) as socket, written(log, options.log):
             sys.stdout.write(f"robot at {setup.endpoint}\n")
             sys.stdout.flush()
-            # what is there now stays: a full collection of it would take several periods
-            gc.collect()
-            gc.freeze()
+            be_on_time(setup.bridge.realtime)
             Bridge(socket, robot, setup.bridge).run(ended.is_set)
     except TrimtabError as error:
         sys.stderr.write(f"{error}\n")

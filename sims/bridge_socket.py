@@ -16,6 +16,7 @@ from zmq.auth.thread import ThreadAuthenticator
 
 from runtime.errors import LinkError
 from runtime.robot_codes import MAX_FRAME_BYTES
+from runtime.zmq_threads import new_context
 from sims.bridge_config import BridgeConfig, CurveConfig
 
 OPTIONS = {
@@ -70,8 +71,9 @@ def bound(endpoint: str, config: BridgeConfig) -> Iterator[DeviceSocket]:
     """
     check_endpoint(endpoint, config)
     keys = _key_pair(Path(config.curve.secret_key)) if config.curve is not None else None
-    context: zmq.Context[zmq.Socket[bytes]]
-    with zmq.Context() as context, _authenticated(context, config.curve):
+    # below the robot, which they must not keep, and above everything else
+    priority = None if config.realtime is None else max(1, config.realtime.priority - 1)
+    with new_context(priority) as context, _authenticated(context, config.curve):
         socket = context.socket(zmq.ROUTER)
         try:
             for option, value in OPTIONS.items():

@@ -78,6 +78,10 @@ class FaultyLink:
         """Return the inner link's signals."""
         return self.inner.signals()
 
+    def news(self) -> Sequence[str]:
+        """Return what the inner link's robot said."""
+        return self.inner.news()
+
     def arm(self, epoch: int) -> None:
         """Tell the inner link."""
         self.inner.arm(epoch)
@@ -255,9 +259,9 @@ class FaultyPort:
         """Return what people did."""
         return self._inner.events(tick, now_ns)
 
-    def answer(self, refused: bool, mode: Mode, text: str) -> None:
+    def answer(self, refused: bool, mode: Mode, text: str, *, at_rest: bool) -> None:
         """Say what became of the last request."""
-        self._inner.answer(refused, mode, text)
+        self._inner.answer(refused, mode, text, at_rest=at_rest)
 
     @property
     def supervisor_lost(self) -> bool:

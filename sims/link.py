@@ -67,11 +67,16 @@ class SimulatedLink:
         inputs.group_received_ns[:] = (received_ns, received_ns, self._task_received_ns)
         inputs.group_device_stamp_ns[:] = (plant.now_ns, plant.now_ns, plant.perception.stamp_ns)
         inputs.link_received_ns[0] = received_ns
+        inputs.device[0] = 0
 
     def signals(self) -> Sequence[TaskSignal]:
         """Return the driver's signals since the last call, oldest first."""
         signals, self._signals = self._signals, []
         return signals
+
+    def news(self) -> Sequence[str]:
+        """The simulated device says nothing in words."""
+        return ()
 
     def arm(self, epoch: int) -> None:
         """The simulated device takes every newer epoch: nobody has to tell it."""

@@ -11,7 +11,7 @@ from typing import ClassVar
 from runtime.clock import NS_PER_S
 from runtime.faults import Fault
 from runtime.loop import LoopParts
-from runtime.messages import TickInputs
+from runtime.messages import Device, TickInputs
 from sims.faulty import FaultyLink, FrozenGroup, HeldBackStart
 from sims.injector import Injector, plant_of
 
@@ -92,6 +92,44 @@ class WallClockStepped(_Read):
     @staticmethod
     def _damage(inputs: TickInputs) -> None:
         inputs.wall_offset_ns[0] += 10 * NS_PER_S
+
+
+class _Device(_Read):
+    """The robot's own controller no longer executes what it is sent."""
+
+    code: ClassVar[Device]
+
+    @classmethod
+    def _damage(cls, inputs: TickInputs) -> None:
+        inputs.device[0] = cls.code
+
+
+class DeviceStopped(_Device):
+    """Somebody stops the robot past the daemon."""
+
+    fault = Fault.DEVICE_STOPPED
+    code = Device.STOPPED
+
+
+class DeviceLetGo(_Device):
+    """Its watchdog ends."""
+
+    fault = Fault.DEVICE_LET_GO
+    code = Device.LET_GO
+
+
+class DeviceNotReady(_Device):
+    """Its drives fail."""
+
+    fault = Fault.DEVICE_NOT_READY
+    code = Device.NOT_READY
+
+
+class DeviceNotArmed(_Device):
+    """It never answers that it was armed."""
+
+    fault = Fault.DEVICE_NOT_ARMED
+    code = Device.ARMING
 
 
 class LinkLost(Injector):

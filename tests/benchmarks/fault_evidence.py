@@ -151,6 +151,10 @@ EVIDENCE: dict[Fault, Evidence] = {
     Fault.LINK_LOST: lambda r, _: int(r.now_ns[0] - r.link_received_ns[0]) > LINK_BUDGET_NS,
     Fault.RECORD_DROPPED: lambda r, b: int(r.records_dropped[0]) > b.dropped,
     Fault.RECORDER_LOST: lambda r, _: bool(r.recorder_lost[0]),
+    Fault.DEVICE_STOPPED: lambda r, _: r.device[0] == 3,
+    Fault.DEVICE_LET_GO: lambda r, _: r.device[0] == 2,
+    Fault.DEVICE_NOT_READY: lambda r, _: r.device[0] == 4,
+    Fault.DEVICE_NOT_ARMED: lambda r, _: r.device[0] == 1,
     Fault.SUPERVISOR_LOST: lambda r, _: bool(r.supervisor_lost[0]),
     Fault.OPERATOR_STOP: lambda r, _: int(r.request[0]) == Request.STOP,
     # the tick that raised, not the next one, which is told

@@ -71,6 +71,10 @@ class PlanarLink:
         signals, self._signals = self._signals, []
         return signals
 
+    def news(self) -> Sequence[str]:
+        """The simulated device says nothing in words."""
+        return ()
+
     def arm(self, epoch: int) -> None:
         """The simulated device takes every newer epoch."""
 

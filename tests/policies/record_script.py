@@ -15,9 +15,9 @@ from runtime.messages import (
     Sizes,
     TaskSignal,
     new_record,
-    put_signals,
     tick_layout,
 )
+from runtime.signal_slots import put_signals
 
 SIZES = Sizes(3, 4, 4, (GroupSize("force", 3), GroupSize("task", 4)))
 TICKS_PER_STEP = 5

@@ -6,10 +6,11 @@ import pytest
 
 from runtime.comparison import compare
 from runtime.events import Event, EventKind
-from runtime.messages import Outcome, SignalKind, SignalSource, TaskSignal, TickRecord, put_signals
+from runtime.messages import Outcome, SignalKind, SignalSource, TaskSignal, TickRecord
 from runtime.outcomes import correction_of, outcomes_of
 from runtime.records import Record
 from runtime.report import write_report
+from runtime.signal_slots import put_signals
 from runtime.summary import summary, wilson
 from runtime.tally import Tally, Volume
 from runtime.wire import Correction

@@ -16,8 +16,8 @@ from runtime.messages import (
     TaskSignal,
     TickInputs,
     new_inputs,
-    put_signals,
 )
+from runtime.signal_slots import put_signals
 
 SIZES = Sizes(joints=2, action=3, setpoint=3, groups=(GroupSize("force", 2),))
 STEPS, PER_STEP = 3, 4

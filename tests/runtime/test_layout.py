@@ -21,10 +21,10 @@ from runtime.messages import (
     input_layout,
     new_inputs,
     new_record,
-    put_signals,
     tick_layout,
 )
 from runtime.messages import SignalSource as Source
+from runtime.signal_slots import put_signals
 
 
 class Colour(enum.IntEnum):

@@ -88,13 +88,15 @@ def test_a_request_is_answered_with_what_became_of_it(
     client.send(OperatorRequest(Request.ARM, "ada"))
     assert next_request(port) is Request.ARM
     assert port.request() is Request.NONE
-    port.answer(True, Mode.READY, "arm refused: why")
-    assert reply_to(port, client) == OperatorReply(False, Mode.READY, "arm refused: why")
+    port.answer(True, Mode.READY, "arm refused: why", at_rest=True)
+    assert reply_to(port, client) == OperatorReply(
+        False, Mode.READY, "arm refused: why", at_rest=True
+    )
     events = port.events(7, 99)
     assert [(e.tick, e.now_ns, e.text) for e in events] == [(7, 99, "ada asks for ARM")]
     assert port.events(8, 100) == []
     # nobody waits for a second answer
-    port.answer(False, Mode.HOMING, "")
+    port.answer(False, Mode.HOMING, "", at_rest=False)
     assert client.receive() is None
 
 
@@ -306,4 +308,4 @@ def test_whoever_asked_and_left_does_no_harm(tmp_path: Path, port: OperatorPort)
         client.send(OperatorRequest(Request.ARM, "ada"))
         assert next_request(port) is Request.ARM
     time.sleep(0.02)
-    port.answer(False, Mode.HOMING, "")
+    port.answer(False, Mode.HOMING, "", at_rest=False)
