@@ -117,13 +117,14 @@ class Limit(enum.IntFlag):
 class Device(enum.IntEnum):
     """What the robot's own controller does with our commands; FOLLOWS also where it has no say.
 
-    ARMING: it was armed and has not answered. LET_GO: it brakes or holds by itself."""
+    ARMING: it was armed and has not answered. BRAKING, HOLDING: it let go, and acts by itself."""
 
     FOLLOWS = 0
     ARMING = 1
-    LET_GO = 2
-    STOPPED = 3
-    NOT_READY = 4
+    BRAKING = 2
+    HOLDING = 3
+    STOPPED = 4
+    NOT_READY = 5
 
 
 class TaskSignal(msgspec.Struct, frozen=True):

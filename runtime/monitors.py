@@ -11,7 +11,7 @@ import msgspec
 
 from runtime.envelope.guards import GUARD_FAULTS, WORKSPACE
 from runtime.faults import Fault
-from runtime.messages import Device, Request, Sizes, TickInputs
+from runtime.messages import Request, Sizes, TickInputs
 from runtime.plausibility import JointRange, PlaceState, Plausibility
 from runtime.policy_contract import StartEnvelope
 
@@ -20,17 +20,6 @@ _FURTHER_OUT = 0.05
 
 # an oscillator is never wrong by this much from one tick to the next: somebody set the clock
 WALL_STEP_NS = 50_000_000
-
-# by the code of what the device does; arming may take a while, see the row's debounce
-_DEVICE = {
-    Device.FOLLOWS: 0,
-    Device.ARMING: 1 << Fault.DEVICE_NOT_ARMED,
-    Device.LET_GO: 1 << Fault.DEVICE_LET_GO,
-    Device.STOPPED: 1 << Fault.DEVICE_STOPPED,
-    Device.NOT_READY: 1 << Fault.DEVICE_NOT_READY,
-}
-_DEVICE_CONDITIONS = tuple(_DEVICE[code] for code in Device)
-_NOT_ARMED = _DEVICE[Device.ARMING]
 
 # comparing with the enum's member costs more than the rest of a health check
 _STOP = int(Request.STOP)
@@ -250,15 +239,6 @@ class Monitors:
         last_ns, self.state.wall_offset_ns = self.state.wall_offset_ns, offset_ns
         stepped = last_ns is not None and not (abs(offset_ns - last_ns) <= WALL_STEP_NS)
         return 1 << Fault.WALL_CLOCK_STEPPED if stepped else 0
-
-    @staticmethod
-    def device(inputs: TickInputs, holding: bool) -> int:
-        """Return what the robot's own controller does that ends our command of it, for ticks in
-        which it should execute what we send. What holds goes on only when it is followed."""
-        conditions = _DEVICE_CONDITIONS[inputs.device.item()]
-        if holding and conditions == _NOT_ARMED:
-            conditions |= _DEVICE[Device.LET_GO]
-        return conditions
 
     def start_refusal(self, names: Sequence[str], start: StartEnvelope) -> str:
         """Return why the policy may not take over from here, or nothing. `names`: the joints."""

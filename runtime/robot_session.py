@@ -23,9 +23,9 @@ from runtime.robot_wire import (
 )
 
 _DEVICE_OF_STATE = {
-    DeviceState.IDLE: Device.LET_GO,
+    DeviceState.IDLE: Device.HOLDING,
     DeviceState.ARMED: Device.FOLLOWS,
-    DeviceState.BRAKING: Device.LET_GO,
+    DeviceState.BRAKING: Device.BRAKING,
     DeviceState.STOPPING: Device.STOPPED,
     DeviceState.STOPPED: Device.STOPPED,
     DeviceState.FAULT: Device.NOT_READY,
@@ -74,7 +74,7 @@ class RobotSession:
         if seen is not None and seen.state is DeviceState.FAULT:
             return Device.NOT_READY
         if self._armed is None:
-            return Device.LET_GO
+            return Device.HOLDING
         if seen is None or seen.epoch < self._armed.epoch:
             return Device.ARMING
         return _DEVICE_OF_STATE[seen.state]

@@ -6,6 +6,7 @@ or fallback, then the envelope), write down. Nothing here blocks, logs or knows 
 
 from dataclasses import dataclass
 
+from runtime import device_rules
 from runtime.authority import MODE_OF_STAGE, Authority
 from runtime.envelope.certificate import Certificate
 from runtime.envelope.guards import WORKSPACE, Guards
@@ -15,7 +16,6 @@ from runtime.faults import Fault, Response, Row
 from runtime.keyframe import Memory, TickState
 from runtime.measured_arm import MeasuredArm
 from runtime.messages import (
-    Device,
     Mode,
     Outcome,
     Request,
@@ -93,8 +93,6 @@ class ControlTick:
         record.raw[: len(inputs.raw)] = inputs.raw
         self.notes.clear()
         conditions = self._monitors.look(inputs) | self._follow(inputs) | self._measure(record)
-        if self.state.mode in ARMED:
-            conditions |= self._monitors.device(inputs, self.state.mode is Mode.HOLD)
         self.notes.extend(self._monitors.news)
         decision = self._episodes.update(inputs, self._monitors.fresh_groups, self.state.mode)
         conditions |= self._policy_conditions(inputs, decision) | self._watch.conditions(inputs)
@@ -187,17 +185,22 @@ class ControlTick:
         state, motion, device = self.state, self._motion, inputs.device.item()
         age_ns = inputs.now_ns.item() - inputs.group_received_ns.item(0)
         fresh = age_ns <= self._settings.command_valid_ns
-        if state.following and (device == _LET_GO or not fresh):
+        if state.following and device_rules.lets_go(device, fresh):
             state.following = False
-        elif state.mode is Mode.HOLD and not state.following and fresh and self._seen_at_rest():
+        elif (
+            state.mode is Mode.HOLD
+            and not state.following
+            and device_rules.can_be_taken(device, fresh, self._seen_at_rest())
+        ):
             q = self._monitors.state.q
             if not motion.parts.envelope.refusal(q):
                 motion.take_up(q)
                 state.following = True
                 # a new reference: what was sent for the old one must not be executed any more
                 state.epoch += 1
-        lost = state.mode in ARMED and not state.following and device == _FOLLOWS
-        return 1 << Fault.JOINTS_STALE if lost else 0
+        if state.mode not in ARMED:
+            return 0
+        return device_rules.conditions(device, state.following, state.mode is Mode.HOLD)
 
     def _seen_at_rest(self) -> bool:
         limit = self._settings.robot.rest_speed_max_rad_s
@@ -227,9 +230,7 @@ class ControlTick:
         facts.stage = MODE_OF_STAGE[inputs.residual_stage.item()]
         facts.can_start = True
         if request is Request.ARM:
-            refusal = envelope.refusal(seen.q)
-            if inputs.device.item() == _NOT_READY:
-                refusal = "the robot's drives are not ready; see to them first"
+            refusal = device_rules.refusal(inputs.device.item()) or envelope.refusal(seen.q)
             facts.can_start = not refusal
             if refusal:
                 self.notes.append(f"arm refused: {refusal}")
@@ -387,7 +388,6 @@ class ControlTick:
 
 # a look-up in a tuple is a fifth of the enum's own call
 _REQUESTS = tuple(Request)
-_FOLLOWS, _LET_GO, _NOT_READY = map(int, (Device.FOLLOWS, Device.LET_GO, Device.NOT_READY))
 
 _ARM_UNSEEN = (
     1 << Fault.JOINTS_STALE

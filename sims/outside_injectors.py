@@ -115,7 +115,7 @@ class DeviceLetGo(_Device):
     """Its watchdog ends."""
 
     fault = Fault.DEVICE_LET_GO
-    code = Device.LET_GO
+    code = Device.BRAKING
 
 
 class DeviceNotReady(_Device):

@@ -62,7 +62,7 @@ def test_a_device_that_let_go_is_taken_hold_of_again_at_rest_and_held_until_it_f
     rig.begin()
     rig.run(180)
     assert len(armed) == 1
-    device = [Device.LET_GO]
+    device = [Device.BRAKING]
     read = rig.link.read
 
     def told(inputs: TickInputs) -> None:
@@ -75,6 +75,10 @@ def test_a_device_that_let_go_is_taken_hold_of_again_at_rest_and_held_until_it_f
     assert record.mode[0] == Mode.HOLD and faults(record) == {"DEVICE_LET_GO"}
     # it does not execute what is sent, so nothing is
     assert not record.command_sent[0]
+    # at rest it is when the device says so, not when it looks so
+    record = rig.run(200)
+    assert not record.command_sent[0] and len(armed) == 1
+    device[0] = Device.HOLDING
     record = rig.until(lambda r: bool(r.command_sent[0]))
     assert armed[1:] == [record.epoch[0]] and armed[1] == armed[0] + 1
     assert abs(record.q_applied - record.q).max() < 1e-3

@@ -63,10 +63,10 @@ class Said:
 
 def test_nobody_armed_so_it_holds() -> None:
     session, said = RobotSession(WELCOME), Said()
-    assert session.device is Device.LET_GO
+    assert session.device is Device.HOLDING
     for state in (DeviceState.IDLE, DeviceState.ARMED, DeviceState.STOPPED):
         session.take(said.observation(state, 5))
-        assert session.device is Device.LET_GO
+        assert session.device is Device.HOLDING
 
 
 @pytest.mark.parametrize("armed", [True, False])
@@ -89,9 +89,9 @@ def test_what_it_said_before_it_heard_of_the_arming_is_no_answer(state: DeviceSt
 @pytest.mark.parametrize(
     ("state", "device"),
     [
-        (DeviceState.IDLE, Device.LET_GO),
+        (DeviceState.IDLE, Device.HOLDING),
         (DeviceState.ARMED, Device.FOLLOWS),
-        (DeviceState.BRAKING, Device.LET_GO),
+        (DeviceState.BRAKING, Device.BRAKING),
         (DeviceState.STOPPING, Device.STOPPED),
         (DeviceState.STOPPED, Device.STOPPED),
     ],
