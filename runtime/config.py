@@ -32,9 +32,11 @@ class ControlConfig(StrictModel):
     """Rates and the trajectory generator between policy steps.
 
     `blend_s`: a set-point is reached no sooner than this (smooth flow from step to step).
-    `motion_share`: of the command limits, what the generator may use.
+    `motion_share`: of the command limits, what the generator may use. `pacing`: ticks come by our
+    clock, or whenever the robot has measured something (a link that can wait for it).
     """
 
+    pacing: Literal["clock", "robot"]
     servo_hz: Annotated[float, Field(ge=100, le=1000)]
     command_valid_s: Positive
     blend_s: Positive

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from runtime.errors import StartRefused, TrimtabError
+from runtime.errors import ConfigError, StartRefused, TrimtabError
 from runtime.events import Event, EventKind
 from runtime.gate_client import GateConnection, gate_rules, lost_after_s
-from runtime.interfaces import Link
+from runtime.interfaces import Link, PacingLink
 from runtime.lockfile import RobotLock
 from runtime.loop import ControlLoop, EpisodesDone
 from runtime.messages import Phase
@@ -25,6 +25,7 @@ from runtime.orders import Orders
 from runtime.preflight import require_own_packages
 from runtime.realtime import (
     Pacer,
+    Paces,
     RealtimeFacts,
     die_with_parent,
     enter_realtime,
@@ -32,6 +33,7 @@ from runtime.realtime import (
 )
 from runtime.record_format import RecorderPlace, RecordHeader
 from runtime.recorder import RecorderClient
+from runtime.robot_pacer import RobotPacer
 from runtime.tick import ControlTick
 from runtime.wiring import (
     Deployment,
@@ -79,8 +81,17 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def _pacer(deployment: Deployment) -> Pacer:
-    period_ns = round(1e9 / deployment.config.control.servo_hz)
+def _pacer(deployment: Deployment, link: Link) -> Paces:
+    """Return what paces real time; raises ConfigError where the robot cannot."""
+    control = deployment.config.control
+    period_ns = round(1e9 / control.servo_hz)
+    if control.pacing == "robot":
+        if not isinstance(link, PacingLink):
+            raise ConfigError(
+                f"control.pacing: robot, but a {type(link).__name__} cannot be waited for; "
+                "allowed with it: clock"
+            )
+        return RobotPacer(link.wait, period_ns)
     return Pacer(period_ns, round(deployment.config.realtime.spin_us * _NS_PER_US))
 
 
@@ -208,7 +219,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         sink.wait_ready(_RECORDER_START_S)
         done = _end_after(options.episodes, options.steps)
-        pacer = None if lockstep else _pacer(deployment)
+        pacer = None if lockstep else _pacer(deployment, link)
         epoch = int(time.time())
         surroundings = Surroundings(link, base, residual, sink, port, pacer, epoch, gate)
         loop = build_loop(deployment, surroundings, done, tick)

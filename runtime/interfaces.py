@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from runtime.clock import Clock
 from runtime.config import Config
@@ -84,6 +84,16 @@ class Link(Protocol):
 
     def close(self) -> None:
         """Let go of the robot, which holds by itself."""
+        ...
+
+
+@runtime_checkable
+class PacingLink(Link, Protocol):
+    """A link whose robot can pace the ticks."""
+
+    def wait(self, until_ns: int) -> bool:
+        """Wait until there is something that `read` has not shown yet, or until a time of `clock`;
+        return whether there is."""
         ...
 
 

@@ -36,7 +36,7 @@ from runtime.messages import (
 )
 from runtime.modes import ARMED
 from runtime.operator_port import Port
-from runtime.realtime import Pacer
+from runtime.realtime import Paces
 from runtime.signal_slots import put_signals
 from runtime.tick import ControlTick
 
@@ -58,7 +58,7 @@ class LoopParts:
     residual: ResidualPolicy
     sink: RecordSink
     port: Port
-    pacer: Pacer | None
+    pacer: Paces | None
     gate: GateClient | None = None
 
 

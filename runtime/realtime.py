@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from runtime.config import RealtimeConfig
 from runtime.errors import StartRefused
@@ -27,6 +28,14 @@ class Wake:
 
     lateness_ns: int
     missed: int
+
+
+class Paces(Protocol):
+    """Says when the next tick begins."""
+
+    def wait(self) -> Wake:
+        """Return when it does."""
+        ...
 
 
 class Pacer:

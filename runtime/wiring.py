@@ -32,7 +32,7 @@ from runtime.motion import MotionParts
 from runtime.operator_port import Port
 from runtime.plugin import link_factory
 from runtime.policy_contract import PolicyInterface
-from runtime.realtime import Pacer
+from runtime.realtime import Paces
 from runtime.record_format import RecordHeader
 from runtime.robot_spec import RobotSpec
 from runtime.scripted import ScriptedMotion
@@ -294,7 +294,7 @@ class Surroundings:
     residual: ResidualPolicy
     sink: RecordSink
     port: Port
-    pacer: Pacer | None
+    pacer: Paces | None
     first_epoch: int = 0
     gate: GateClient | None = None
 

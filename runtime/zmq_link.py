@@ -6,6 +6,7 @@ again; what it then says begins a new session, in which nothing moves before a p
 
 import ipaddress
 import secrets
+import select
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -74,6 +75,7 @@ class ZmqLink:
         self._hashes = hashes
         self._sizes = (3 * len(robot.joint_names), *(group.size for group in groups))
         self._fields = [f"observation_{group.name}" for group in groups]
+        self._descriptor = int(socket.getsockopt(zmq.FD))
         self._clock = MonotonicClock()
         self._nonce = 0
         self._hello_due_ns = 0
@@ -127,6 +129,21 @@ class ZmqLink:
         if self._described is None:
             raise LinkError("nobody has answered yet; connect first")
         return self._described
+
+    def wait(self, until_ns: int) -> bool:
+        """Wait until an observation has arrived that `read` has not shown, or until `until_ns`."""
+        while not self._has_news():
+            left_ns = until_ns - self._clock.now_ns()
+            if left_ns <= 0:
+                return False
+            # the descriptor only tells of a change: all there is was taken before
+            select.select([self._descriptor], (), (), left_ns * 1e-9)
+        return True
+
+    def _has_news(self) -> bool:
+        self._receive()
+        seen = None if self._session is None else self._session.observation
+        return seen is not None and seen.sequence != self._shown
 
     def read(self, inputs: TickInputs) -> None:
         """Take what arrived; put the newest sample of each group into `inputs`.

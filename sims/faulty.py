@@ -20,7 +20,7 @@ from runtime.layout import Floats
 from runtime.messages import Mode, Request, SignalKind, TaskSignal, TickInputs, TickRecord
 from runtime.operator_port import Port
 from runtime.policy_contract import PolicyInterface
-from runtime.realtime import Pacer, Wake
+from runtime.realtime import Paces, Wake
 from runtime.trajectory import Trajectory
 
 
@@ -274,12 +274,12 @@ class FaultyPort:
         self._inner.close()
 
 
-class LatePacer(Pacer):
+class LatePacer:
     """A pacer that wakes `missed` deadlines late. Without an inner pacer (lockstep) it only says
     so; with one, `sleep` makes it true."""
 
     def __init__(
-        self, inner: Pacer | None, switch: Switch, missed: int, sleep: Callable[[int], None]
+        self, inner: Paces | None, switch: Switch, missed: int, sleep: Callable[[int], None]
     ) -> None:
         self._inner = inner
         self._switch = switch
