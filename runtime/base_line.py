@@ -23,6 +23,7 @@ from runtime.errors import StartRefused
 from runtime.interfaces import BaseAnswer, BasePolicy
 from runtime.messages import TickRecord
 from runtime.policy_contract import PolicyInterface
+from runtime.realtime import die_with_parent
 
 # observed_ns of the record, finished_ns on CLOCK_MONOTONIC, unfamiliarity, whether it failed
 _HEAD = struct.Struct("<qqdq")
@@ -201,8 +202,6 @@ class BaseLine:
 
 def join_line(number: int, parent: int) -> socket.socket:
     """Return the worker's end from its file descriptor, in a process that dies with `parent`."""
-    from runtime.realtime import die_with_parent
-
     die_with_parent(parent, signal.SIGKILL)
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)

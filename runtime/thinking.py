@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import Protocol
 
+from runtime.clock import NS_PER_S
 from runtime.events import EventKind
 from runtime.gate_wire import Grant
 from runtime.interfaces import (
@@ -21,6 +22,8 @@ from runtime.interfaces import (
     ResidualPolicy,
 )
 from runtime.messages import Sizes, TickInputs, TickRecord, new_record
+
+_SAY_AFTER_NS = NS_PER_S
 
 
 class Minds(Protocol):
@@ -59,6 +62,7 @@ class Thinking:
         self.answer = ResidualAnswer(action=zeros, noise=zeros.copy())
         self._base_out = inputs.base_action.copy()
         self._asked = new_record(sizes)
+        self._hang_said = False
         self.outstanding = False
 
     def in_line(self, minds: Minds, record: TickRecord, grant: Grant) -> None:
@@ -90,10 +94,11 @@ class Thinking:
         """
         if self.outstanding:
             self._take(minds, worker.look(), grant)
+            self._say_hang(worker, record)
         if record.policy_due[0] and not self.outstanding:
             self._asked.raw[:] = record.raw
             worker.ask(record)
-            self.outstanding = True
+            self.outstanding, self._hang_said = True, False
             self._take(minds, worker.look(woke_ns), grant)
 
     def _take(self, minds: Minds, answer: BaseAnswer | None, grant: Grant) -> None:
@@ -110,6 +115,18 @@ class Thinking:
         self._ask_residual(minds.residual, self._asked, grant)
         inputs.base_inference_ns[0] = answer.inference_ns + clock.now_ns() - begin_ns
         self._put(self._asked, answer.unfamiliarity)
+
+    def _say_hang(self, worker: BaseWorker, record: TickRecord) -> None:
+        """Tell people once why the base's action stays old."""
+        waited_ns = record.now_ns.item() - self._asked.now_ns.item()
+        if self.outstanding and not self._hang_said and waited_ns > _SAY_AFTER_NS:
+            self._hang_said = True
+            self._tell(
+                EventKind.NOTE,
+                f"the base policy has not answered for {waited_ns / NS_PER_S:.1f} s: its worker "
+                f"(process {worker.pid}) hangs or gets no processor; it is asked nothing else "
+                "until it answers; stop the daemon and look for the cause",
+            )
 
     def _put(self, asked: TickRecord, unfamiliarity: float) -> None:
         inputs = self._inputs
