@@ -95,6 +95,7 @@ class _Open:
     steps: list[PolicyStep] = field(default_factory=list)
     seen: Floats | None = None
     sequence: int = 0
+    seen_ns: int = 0
     force_n: float = 0.0
     limited: bool = False
     broken: str = ""
@@ -199,6 +200,7 @@ class Experience:
             return
         open_.seen = self._read(row)
         open_.sequence = int(row["base_sequence"][0])
+        open_.seen_ns = int(row["now_ns"][0])
         open_.force_n, open_.limited = 0.0, False
 
     def _read(self, row: Any) -> Floats:
@@ -211,6 +213,9 @@ class Experience:
             return
         if row["base_sequence"][0] != open_.sequence + 1 or row["base_failed"][0]:
             self._break("a base action is missing")
+        elif row["base_observed_ns"][0] != open_.seen_ns:
+            # in real time an answer may come after the next question was due
+            self._break("a base action answers another record")
         if row["residual_failed"][0]:
             self._break("the residual failed")
         base = row["base_action"].copy()

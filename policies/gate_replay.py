@@ -103,8 +103,10 @@ class CandidateReplay:
         for index in range(len(stretch.rows)):
             start = index * layout.size_bytes
             inputs.raw[:] = stretch.raw[start : start + size]
-            if asked:
+            # in real time an answer may come later than in the next tick
+            if asked and inputs.base_observed_ns.item() == self._record.now_ns.item():
                 actor.act(self._record, inputs.base_action, _EARNED, answer)
+                asked = False
             _put(inputs, actor.version, answer)
             try:
                 record = tick.step(inputs)
@@ -112,9 +114,9 @@ class CandidateReplay:
                 counts[_RAISED] += 1
                 record = tick.emergency(inputs)
             _count(record, counts)
-            asked = bool(record.policy_due[0])
-            if asked:
+            if record.policy_due[0]:
                 self._record.raw[:] = record.raw
+                asked = True
         return counts
 
 

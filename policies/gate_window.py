@@ -132,9 +132,12 @@ class RecentPast:
                 self._asked = self._record
 
     def _note(self, after: Any) -> None:
-        """Note the observation that was asked about, unless the tick after it was lost."""
+        """Note the observation that was asked about, unless the tick after it was lost or has no
+        answer to it (in real time that may come later)."""
         assert self._asked is not None
         if int(after["tick"][0]) != self._asked.tick.item() + 1 or after["base_failed"][0]:
+            return
+        if after["base_observed_ns"][0] != self._asked.now_ns.item():
             return
         with np.errstate(all="ignore"):
             features = self._raw_features.read(self._asked).copy()

@@ -13,10 +13,12 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from runtime.base_line import BaseLine
+from runtime.base_worker import command as worker_command
 from runtime.errors import ConfigError, StartRefused, TrimtabError
 from runtime.events import Event, EventKind
 from runtime.gate_client import GateConnection, gate_rules, lost_after_s
-from runtime.interfaces import Link, PacingLink
+from runtime.interfaces import BasePolicy, Link, PacingLink
 from runtime.lockfile import RobotLock
 from runtime.loop import ControlLoop, EpisodesDone
 from runtime.messages import Phase
@@ -50,6 +52,7 @@ from runtime.wiring import (
 
 _RECORDER_START_S = 10.0
 _GATE_START_S = 90.0
+_WORKER_START_S = 60.0
 _NS_PER_US = 1000
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SUPERVISOR_DIED = signal.SIGUSR1
@@ -93,6 +96,17 @@ def _pacer(deployment: Deployment, link: Link) -> Paces:
             )
         return RobotPacer(link.wait, period_ns)
     return Pacer(period_ns, round(deployment.config.realtime.spin_us * _NS_PER_US))
+
+
+def _start_worker(deployment: Deployment, base: BasePolicy) -> BaseLine:
+    """Start the process that the base thinks in; it loads while the rest is composed.
+
+    Its answers are waited for until three quarters of a period are over: what is left is for the
+    residual, the gate's news and the pacer's spin.
+    """
+    slack_ns = round(0.75e9 / deployment.config.control.servo_hz)
+    actions = len(base.contract.action.names)
+    return BaseLine(worker_command(deployment.config_file), actions, slack_ns)
 
 
 def _refuse_to_start(number: int, _: FrameType | None) -> NoReturn:
@@ -216,13 +230,16 @@ def run(options: argparse.Namespace) -> int:
         place, header, lockstep=lockstep, lost_after_s=deployment.config.recorder.lost_after_s
     )
     port, gate = _connect_people_and_gate(options, deployment, place, header)
+    worker = None if lockstep else _start_worker(deployment, base)
     try:
         sink.wait_ready(_RECORDER_START_S)
         done = _end_after(options.episodes, options.steps)
         pacer = None if lockstep else _pacer(deployment, link)
         epoch = int(time.time())
-        surroundings = Surroundings(link, base, residual, sink, port, pacer, epoch, gate)
+        surroundings = Surroundings(link, base, residual, sink, port, pacer, epoch, gate, worker)
         loop = build_loop(deployment, surroundings, done, tick)
+        if worker is not None:
+            worker.wait_ready(base.contract, tick.record, _WORKER_START_S)
         if gate is not None and lockstep:
             gate.wait_ready(_GATE_START_S)
         _let_signals_end(loop, port, gate)
@@ -234,12 +251,9 @@ def run(options: argparse.Namespace) -> int:
             _save_picture(link, options.picture)
         return _end_of(loop, planned, sink.totals.failure)
     finally:
-        sink.close()
-        link.close()
-        port.close()
-        if gate is not None:
-            gate.close()
-        lock.close()
+        for one in (sink, link, port, gate, worker, lock):
+            if one is not None:
+                one.close()
 
 
 def main(given: Sequence[str] | None = None) -> int:

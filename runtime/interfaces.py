@@ -139,6 +139,45 @@ class BasePolicy(Protocol):
 
 
 @dataclass
+class BaseAnswer:
+    """What a base policy's worker answered; reused.
+
+    `action`: shape [action], action units; the one before where inference failed. `inference_ns`:
+    from the question until the worker was finished. `failure`: why there is no action; empty if
+    there is one. `lost`: the worker itself is gone.
+    """
+
+    action: Floats
+    unfamiliarity: float = 0.0
+    inference_ns: int = 0
+    failure: str = ""
+    lost: bool = False
+
+
+class BaseWorker(Protocol):
+    """Where a base thinks beside the loop; one question at a time. Never blocks for longer than
+    the slack of a period."""
+
+    @property
+    def pid(self) -> int:
+        """The worker's process number."""
+        ...
+
+    def ask(self, record: TickRecord) -> None:
+        """Ask about a record; its bytes are copied."""
+        ...
+
+    def look(self, woke_ns: int = 0) -> BaseAnswer | None:
+        """Return the answer to the last question, or None while there is none. `woke_ns`: when the
+        running tick was due (CLOCK_MONOTONIC), to wait in its slack; 0 does not wait."""
+        ...
+
+    def close(self) -> None:
+        """Let the worker go."""
+        ...
+
+
+@dataclass
 class ResidualAnswer:
     """What a residual says for one record; buffers of shape [action], reused.
 

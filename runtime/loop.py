@@ -1,7 +1,7 @@
 """The control loop: paces ticks, moves data between link, tick, policies and recorder.
 
 Everything that can change a tick's outcome is gathered into TickInputs here and nowhere else.
-The policy runs after the write, in the slack of the period; its action enters the next tick.
+Policies are asked after the write, in the slack of the period (thinking.py).
 """
 
 import time
@@ -15,10 +15,10 @@ from runtime.faults import Response
 from runtime.gate_wire import Grant
 from runtime.interfaces import (
     BasePolicy,
+    BaseWorker,
     GateClient,
     Link,
     RecordSink,
-    ResidualAnswer,
     ResidualPolicy,
 )
 from runtime.messages import (
@@ -38,6 +38,7 @@ from runtime.modes import ARMED
 from runtime.operator_port import Port
 from runtime.realtime import Paces
 from runtime.signal_slots import put_signals
+from runtime.thinking import Thinking
 from runtime.tick import ControlTick
 
 _IDLE_WAIT_S = 0.05
@@ -50,7 +51,7 @@ _STAGE = {name: index for index, name in enumerate(STAGES)}
 @dataclass(frozen=True)
 class LoopParts:
     """What the loop connects. `pacer` is None in lockstep, where the link paces; `gate` where
-    nothing is ever granted."""
+    nothing is ever granted; `worker` where the base is asked in line."""
 
     tick: ControlTick
     link: Link
@@ -60,6 +61,7 @@ class LoopParts:
     port: Port
     pacer: Paces | None
     gate: GateClient | None = None
+    worker: BaseWorker | None = None
 
 
 class ControlLoop:
@@ -74,11 +76,11 @@ class ControlLoop:
         self._is_done = is_done
         self._ending: Request = Request.NONE
         self._ending_since_s = 0.0
-        zeros = self._inputs.residual_action.copy()
-        self._answer = ResidualAnswer(action=zeros, noise=zeros.copy())
-        self._nothing = self._grant = Grant(Stage.OBSERVE, zeros.tolist())
+        zeros = self._inputs.residual_action.tolist()
+        self._nothing = self._grant = Grant(Stage.OBSERVE, zeros)
         self._gate_let_go = False
-        self._base_out = self._inputs.base_action.copy()
+        self._thinking = Thinking(self._inputs, sizes, self._event)
+        self._woke_ns = 0
         self._keyframe_due = True
         self._raised: Exception | None = None
         self._signals: deque[TaskSignal] = deque()
@@ -120,6 +122,7 @@ class ControlLoop:
         stage_ns = inputs.stage_ns
         lateness_ns = self._pace()
         begin = time.perf_counter_ns()
+        self._woke_ns = time.monotonic_ns() - lateness_ns
         self._see_wall_clock()
         parts.link.read(inputs)
         self._gather()
@@ -132,7 +135,7 @@ class ControlLoop:
         written = time.perf_counter_ns()
         self._hand_over(record)
         recorded = time.perf_counter_ns()
-        if record.policy_due[0]:
+        if record.policy_due[0] or self._thinking.outstanding:
             self._think(record)
         if parts.gate is not None and not self._gate_let_go:
             self._listen(parts.gate, record)
@@ -285,36 +288,13 @@ class ControlLoop:
             self._ending = Request.DISARM
 
     def _think(self, record: TickRecord) -> None:
-        """Ask the policies about this record; the answer enters the next tick."""
-        inputs, parts = self._inputs, self._parts
-        inputs.base_failed[0] = False
-        begin_ns = parts.link.clock.now_ns()
-        try:
-            parts.base.act(record, self._base_out)
-        except Exception:
-            inputs.base_failed[0] = True
-            self._event(EventKind.TRACEBACK, traceback.format_exc())
-        self._think_further(record)
-        inputs.base_inference_ns[0] = parts.link.clock.now_ns() - begin_ns
-        inputs.base_unfamiliarity[0] = parts.base.unfamiliarity
-        inputs.base_action[:] = self._base_out
-        inputs.base_sequence[0] += 1
-        inputs.base_observed_ns[0] = record.now_ns[0]
-
-    def _think_further(self, record: TickRecord) -> None:
-        """Ask the residual about this record and what the base made of it."""
-        inputs, answer, residual = self._inputs, self._answer, self._parts.residual
-        inputs.residual_failed[0] = False
-        try:
-            residual.act(record, self._base_out, self._grant, answer)
-        except Exception:
-            answer.action[:], answer.noise[:], answer.takes_part = 0.0, 0.0, False
-            inputs.residual_failed[0] = True
-            self._event(EventKind.TRACEBACK, traceback.format_exc())
-        inputs.residual_action[:] = answer.action
-        inputs.residual_noise[:] = answer.noise
-        inputs.residual_takes_part[0] = answer.takes_part
-        inputs.residual_version[0] = residual.version
+        """Ask the policies, in line or beside the loop; the answer enters the next tick's inputs,
+        or that of a later one."""
+        parts = self._parts
+        if parts.worker is None:
+            self._thinking.in_line(parts, record, self._grant)
+        else:
+            self._thinking.beside(parts, parts.worker, record, self._grant, self._woke_ns)
 
     def _listen(self, gate: GateClient, record: TickRecord) -> None:
         """Let the gate's client do its work; one that raises is let go, with all that it granted:

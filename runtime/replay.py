@@ -150,19 +150,31 @@ class Replay:
         record = TickRecord(self._record.layout, bytearray(self._record.layout.size_bytes))
         out = np.zeros(len(spec.names))
         ticks = self._record.scalar("tick")
-        due = np.flatnonzero(self._record.scalar("policy_due")[:-1])
-        failed = self._record.scalar("base_failed")
-        for index in due[(np.diff(ticks)[due] == 1) & (failed[due + 1] == 0)]:
-            record.raw[:] = self._record.message(int(index))
+        for asked, answered in self._answers():
+            record.raw[:] = self._record.message(asked)
             base.act(record, out)
-            recorded = self._record.column("base_action")[index + 1]
+            recorded = self._record.column("base_action")[answered]
             result.ticks += 1
             result.actions += 1
             if not _within(recorded, out, tolerance):
-                self._note(result, int(ticks[index + 1]), "base_action", recorded, out.copy())
+                self._note(result, int(ticks[answered]), "base_action", recorded, out.copy())
                 result.different += 1
-            self._residual(int(index), record, residuals or {}, result)
+            self._residual(answered, record, residuals or {}, result)
         return result
+
+    def _answers(self) -> Iterator[tuple[int, int]]:
+        """Yield (record that was asked about, record whose inputs first hold the base's answer).
+
+        They follow each other, except in real time where an answer came late.
+        """
+        now_ns, due = self._record.scalar("now_ns"), self._record.scalar("policy_due")
+        sequence, failed = self._record.scalar("base_sequence"), self._record.scalar("base_failed")
+        observed_ns = self._record.scalar("base_observed_ns")
+        for answered in np.flatnonzero(np.diff(sequence)) + 1:
+            asked = int(np.searchsorted(now_ns[:answered], observed_ns[answered]))
+            known = asked < answered and now_ns[asked] == observed_ns[answered] and due[asked]
+            if known and not failed[answered]:
+                yield asked, int(answered)
 
     def _residual(
         self,
@@ -171,8 +183,8 @@ class Replay:
         residuals: Mapping[int, ResidualPolicy],
         result: ReplayResult,
     ) -> None:
-        """Ask the residual again about the record at `index`; its answer stands in the next."""
-        row = self._record.ticks[index + 1]
+        """Ask the residual again about the record `asked`; its answer stands at `index`."""
+        row = self._record.ticks[index]
         version = int(row["residual_version"][0])
         if not row["residual_takes_part"][0] or version not in residuals:
             return

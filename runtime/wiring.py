@@ -19,6 +19,7 @@ from runtime.faults import tighten
 from runtime.fingerprint import fingerprint
 from runtime.interfaces import (
     BasePolicy,
+    BaseWorker,
     GateClient,
     Link,
     LinkDescription,
@@ -286,7 +287,7 @@ class Surroundings:
     """What a loop is connected to, besides its tick.
 
     `first_epoch`: above that of any earlier process, for a device that outlives them. `gate`: None
-    where the base runs alone.
+    where the base runs alone. `worker`: where it thinks in real time; None asks it in line.
     """
 
     link: Link
@@ -297,6 +298,7 @@ class Surroundings:
     pacer: Paces | None
     first_epoch: int = 0
     gate: GateClient | None = None
+    worker: BaseWorker | None = None
 
 
 def build_loop(
@@ -323,6 +325,7 @@ def build_loop(
         port=surroundings.port,
         pacer=surroundings.pacer,
         gate=surroundings.gate,
+        worker=surroundings.worker,
     )
     keyframe_ticks = round(deployment.config.control.servo_hz)
     return ControlLoop(parts, sizes, keyframe_ticks, lambda: is_done(tick))

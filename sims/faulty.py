@@ -3,13 +3,19 @@
 Each looks at the Switch of its injector, which says whether to act and counts how often it did.
 """
 
+import os
+import signal
+import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from runtime.clock import Clock
 from runtime.events import Event
 from runtime.interfaces import (
+    BaseAnswer,
     BasePolicy,
+    BaseWorker,
     CertifiedCommand,
     Link,
     LinkDescription,
@@ -192,6 +198,63 @@ class FaultyBase:
         self._inner.act(record, out)
         if self._switch.act():
             self._damage(out)
+
+
+class FaultyWorker:
+    """A base's worker that is frozen for `delay_s` after each question, or whose answer `damage`
+    may change, or replace by what it raises. `strangeness` as in FaultyBase."""
+
+    def __init__(
+        self,
+        inner: BaseWorker,
+        switch: Switch,
+        damage: Callable[[Floats], None],
+        strangeness: float = 0.0,
+        delay_s: float = 0.0,
+    ) -> None:
+        self._inner = inner
+        self._switch = switch
+        self._damage = damage
+        self._strangeness = strangeness
+        self._delay_s = delay_s
+        self._frozen_until_s = 0.0
+
+    @property
+    def pid(self) -> int:
+        """The inner worker's process number."""
+        return self._inner.pid
+
+    def ask(self, record: TickRecord) -> None:
+        """Ask, and freeze who is to answer."""
+        if self._delay_s > 0.0 and self._switch.act():
+            os.kill(self.pid, signal.SIGSTOP)
+            self._frozen_until_s = time.monotonic() + self._delay_s
+        self._inner.ask(record)
+
+    def look(self, woke_ns: int = 0) -> BaseAnswer | None:
+        """Return the inner answer, damaged."""
+        if self._frozen_until_s and time.monotonic() >= self._frozen_until_s:
+            self._thaw()
+        answer = self._inner.look(woke_ns)
+        if answer is None or self._delay_s > 0.0:
+            return answer
+        answer.unfamiliarity += self._strangeness * self._switch.active
+        if self._switch.act():
+            try:
+                self._damage(answer.action)
+            except Exception:
+                answer.failure = traceback.format_exc()
+        return answer
+
+    def close(self) -> None:
+        """Close the inner worker."""
+        if self._frozen_until_s:
+            self._thaw()
+        self._inner.close()
+
+    def _thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+        self._frozen_until_s = 0.0
 
 
 class FaultySink:

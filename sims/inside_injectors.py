@@ -15,21 +15,27 @@ from sims.faulty import (
     FaultyPort,
     FaultySink,
     FaultyTrajectory,
+    FaultyWorker,
     LatePacer,
 )
 from sims.injector import Injector, let_time_pass
 
 
 class _Base(Injector):
-    """Damages what the base policy does, or says of what it saw."""
+    """Damages what the base policy does, or says of what it saw; where it thinks in a worker,
+    `delay_s` freezes that process."""
 
     strangeness: ClassVar[float] = 0.0
+    delay_s: ClassVar[float] = 0.0
 
     def attach(self, parts: LoopParts) -> LoopParts:
-        """Wrap the base."""
+        """Wrap the base, and the worker in which it thinks."""
         self._link = parts.link
         base = FaultyBase(parts.base, self._switch, self._damage, self.strangeness)
-        return dataclasses.replace(parts, base=base)
+        worker = parts.worker and FaultyWorker(
+            parts.worker, self._switch, self._damage, self.strangeness, self.delay_s
+        )
+        return dataclasses.replace(parts, base=base, worker=worker)
 
     @abstractmethod
     def _damage(self, out: Floats) -> None: ...
@@ -48,7 +54,7 @@ class BaseStale(_Base):
     """Inference takes a quarter of a second, in which the robot goes on without us."""
 
     fault = Fault.BASE_STALE
-    delay_s: ClassVar[float] = 0.25
+    delay_s = 0.25
 
     def _damage(self, out: Floats) -> None:
         let_time_pass(self._link, self.delay_s)
@@ -67,7 +73,7 @@ class InferenceSlow(_Base):
     """Inference takes half a policy step longer than it may, and still answers in time."""
 
     fault = Fault.INFERENCE_SLOW
-    delay_s: ClassVar[float] = 0.03
+    delay_s = 0.03
 
     def _damage(self, out: Floats) -> None:
         let_time_pass(self._link, self.delay_s)

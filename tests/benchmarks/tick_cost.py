@@ -241,7 +241,7 @@ class _Meter:
 
     def _warm_ns(self) -> Ints:
         """Ask the residual about the last record again and again."""
-        record, answer = self._loop._parts.tick.record, self._loop._answer
+        record, answer = self._loop._parts.tick.record, self._loop._thinking.answer
         base_action = np.array(record.base_action)
         times = np.ones(_WARM_CALLS, dtype=np.int64)
         for call in range(_WARM_CALLS):

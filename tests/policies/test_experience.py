@@ -68,6 +68,18 @@ def test_force_belongs_to_the_step_in_which_it_was_felt(
     assert [step.force_n for step in episode.steps] == [9, 3, 1]
 
 
+def test_an_answer_to_another_record_teaches_nothing(
+    script: Script, experience: Experience
+) -> None:
+    script.run(3)
+    late = script.rows().copy()
+    # in real time an answer may come after the next question was due, which then is not asked
+    closing = np.flatnonzero(late["policy_due"][:, 0])[1]
+    late["base_observed_ns"][closing] = -1
+    (dropped,) = _dropped(experience, late)
+    assert "answers another record" in dropped.reason
+
+
 def test_the_batches_make_no_difference(script: Script, experience: Experience) -> None:
     for steps in (4, 2, 7):
         script.run(steps)
