@@ -4,7 +4,8 @@ Nothing here waits, except `open_link` for the first answer. A device that falls
 again; what it then says begins a new session, in which nothing moves before a person arms.
 """
 
-import ipaddress
+import os
+import platform
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from zmq.auth import load_certificate
 
 from runtime.clock import Clock, MonotonicClock, seconds_to_ns
 from runtime.config import Config, resolve
+from runtime.endpoints import check_robot_endpoint
 from runtime.envelope.certificate import Certificate
 from runtime.errors import ConfigError, LinkError
 from runtime.interfaces import CertifiedCommand, LinkDescription
@@ -47,11 +49,17 @@ OPTIONS = {
     zmq.RECONNECT_IVL: 50,
     zmq.RECONNECT_IVL_MAX: 500,
 }
-_WHO = "trimtab"
+# whom a second commander is told of
+_WHO = f"trimtab, process {os.getpid()} on {platform.node():.64}"
 _FRAMES_A_TICK = 256
 _RECEIVE_NS = seconds_to_ns(0.0005)
 _HELLO_AGAIN_NS = seconds_to_ns(0.5)
 _POLL_MS = 20
+_OTHER_ROBOT = "`trimtab hashes` shows what its driver must be built for"
+_WAYS_OUT = {
+    Refusal.LEASE: "stop that one first; one that died loses the lease by itself",
+    Refusal.NOT_NOW: "start again once the robot is ready",
+}
 # a goodbye is worth waiting for, but not long
 _GOODBYE_MS = 100
 
@@ -99,6 +107,8 @@ class ZmqLink:
         end_ns = self._clock.now_ns() + seconds_to_ns(wait_s)
         while self._session is None or self._session.observation is None:
             if self._clock.now_ns() > end_ns:
+                if self.refused is not None:
+                    raise LinkError(_refusal_words(self.refused))
                 raise LinkError(
                     f"no robot answers within {wait_s:g} s at {self._endpoint()}: start its "
                     "driver, or correct zmq.endpoint (and the keys: a device does not answer "
@@ -304,7 +314,7 @@ def open_link(
             "without --field and --seed"
         )
     endpoint = config.zmq.endpoint or f"ipc://{socket_folder(config.robot_id)}/robot"
-    _check_endpoint(endpoint, config.zmq)
+    check_robot_endpoint(endpoint, config.zmq)
     groups = tuple(GroupSize(group.name, group.size) for group in config.observations.groups)
     period_ns = seconds_to_ns(1.0 / config.control.servo_hz)
     sizes = [(group.name, group.size) for group in groups]
@@ -353,32 +363,9 @@ def _use_keys(
     socket.curve_serverkey = device
 
 
-def _check_endpoint(endpoint: str, config: ZmqConfig) -> None:
-    """Refuse to command a robot where others could listen, or play it. Raises ConfigError."""
-    transport, _, address = endpoint.partition("://")
-    if transport not in ("ipc", "tcp"):
-        raise ConfigError(f"zmq.endpoint: {endpoint}; allowed are ipc:// and tcp://")
-    if transport == "ipc" or config.curve is not None:
-        return
-    if not (config.loopback and _is_loopback(address)):
-        raise ConfigError(
-            f"zmq.endpoint: {endpoint} without keys; allowed without: ipc://, or a "
-            "loopback address with zmq.loopback: true; else make keys with `trimtab keys` and "
-            "name them in zmq.curve"
-        )
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _refusal_words(refused: Refused) -> str:
     compared = f": we have {refused.yours}, it has {refused.mine}" if refused.mine else ""
     return (
         f"the robot refuses: {refused.code.name.lower().replace('_', ' ')}, {refused.text}"
-        f"{compared}; `trimtab hashes` shows what its driver must be built for"
+        f"{compared}; {_WAYS_OUT.get(refused.code, _OTHER_ROBOT)}"
     )
