@@ -231,8 +231,17 @@ def test_commands_of_an_older_epoch_are_not_executed(hand: Hand) -> None:
     old = hand.epoch
     start = hand.arm()
     hand.go(0.1, lambda: hand.certificate(start.tolist()))
-    there = (start + away(hand)).tolist()
-    ended = hand.go(0.3, lambda: hand.certificate(there, epoch=old))
+    ended = hand.ramp(start, away(hand), 0.3, epoch=old)
+    assert np.abs(ended - start).max() < STILL_RAD
+
+
+def test_commands_that_answer_an_old_observation_are_not_executed(hand: Hand) -> None:
+    hand.until(hand.at_rest)
+    hand.read()
+    old_ns = int(hand.inputs.group_device_stamp_ns[0])
+    hand.go(0.15, lambda: None)
+    start = hand.arm()
+    ended = hand.ramp(start, away(hand), 0.2, stamp_ns=old_ns)
     assert np.abs(ended - start).max() < STILL_RAD
 
 

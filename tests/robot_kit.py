@@ -128,11 +128,15 @@ class Hand:
         return self.inputs.q.astype(np.float64)
 
     def certificate(
-        self, q: Sequence[float], dq: Sequence[float] | None = None, epoch: int | None = None
+        self,
+        q: Sequence[float],
+        dq: Sequence[float] | None = None,
+        epoch: int | None = None,
+        stamp_ns: int | None = None,
     ) -> Certificate:
-        """Forge a certificate that answers what was read last."""
+        """Forge a certificate that answers what was read last, or what had another stamp."""
         self._sequence += 1
-        stamp_ns = int(self.inputs.group_device_stamp_ns[0])
+        stamp_ns = int(self.inputs.group_device_stamp_ns[0]) if stamp_ns is None else stamp_ns
         answers = int(self.inputs.group_sequence[0])
         epoch = self.epoch if epoch is None else epoch
         still = [0.0] * len(q)
@@ -165,9 +169,9 @@ class Hand:
         return q
 
     def at_rest(self) -> bool:
-        """Whether nothing moved for the last quarter of a second."""
+        """Whether nothing moved for longer than a drive needs to say so."""
         before = self.read()
-        after = self.go(0.25, lambda: None)
+        after = self.go(0.15, lambda: None)
         return bool(np.abs(after - before).max() < 1e-3)
 
     def arm(self) -> Floats:
@@ -177,18 +181,24 @@ class Hand:
         self.link.arm(self.epoch)
         return self.read()
 
+    def ramp(self, start: Floats, away_rad: Floats, seconds: float, **changes: int) -> Floats:
+        """Command an even way, as the newest observation comes, no faster than any drive can;
+        `changes`: in the commands. Return where the joints are (rad)."""
+        begin_ns, clock = self.link.clock.now_ns(), self.link.clock
+        pace, share, q = away_rad / seconds, 0.0, start
+        while share < 1.0:
+            share = min((clock.now_ns() - begin_ns) / seconds_to_ns(seconds), 1.0)
+            speed = pace if share < 1.0 else 0 * pace
+            there = start + share * away_rad
+            q = self.tick(self.certificate(there.tolist(), speed.tolist(), **changes))
+        return q
+
     def move(self, away_rad: Floats, seconds: float) -> tuple[Floats, Floats]:
         """Move evenly by `away_rad` [n]; again where a busy machine was too late. Returns where it
         began and where it is (rad); the robot may still move."""
         for _ in range(10):
             start = self.arm()
-            pace = away_rad / seconds
-            begin_ns, clock = self.link.clock.now_ns(), self.link.clock
-            share = 0.0
-            while share < 1.0:
-                share = min((clock.now_ns() - begin_ns) / seconds_to_ns(seconds), 1.0)
-                speed = pace if share < 1.0 else 0 * pace
-                self.tick(self.certificate((start + share * away_rad).tolist(), speed.tolist()))
+            self.ramp(start, away_rad, seconds)
             hold = (start + away_rad).tolist()
             ended = self.go(0.2, lambda: self.certificate(hold))  # noqa: B023 - called at once
             if np.abs(ended - start).max() > 0.8 * np.abs(away_rad).max():

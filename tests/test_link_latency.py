@@ -39,5 +39,5 @@ def test_each_sample_of_the_link_has_one_of_the_echo(
     assert found["observation_bytes"] > 250 and found["command_bytes"] > 130
     for name, share in found["tick_us"].items():
         assert 0 < share < found["link_us"]["max"] + share, name
-        assert 0 < found["echo_us"][name]
+        assert found["echo_us"][name] > 0
     json.dumps(found)
