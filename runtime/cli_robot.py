@@ -56,9 +56,9 @@ def stop(
     from runtime.operator_port import operator_client
     from runtime.record_format import socket_folder
     from runtime.robot_codes import StopCategory
+    from runtime.robot_socket import open_socket
     from runtime.robot_stop import Daemon, Device, Wish
     from runtime.robot_stop import stop as stop_robot
-    from runtime.zmq_link import open_socket
 
     read = load_config(config)
     wish = Wish(f"{person()}@{platform.node()}", why, StopCategory(category))

@@ -4,7 +4,8 @@ Nothing here waits, except `open_link` for the first answer. A device that falls
 again; what it then says begins a new session, in which nothing moves before a person arms.
 """
 
-import ipaddress
+import os
+import platform
 import secrets
 import select
 from collections.abc import Sequence
@@ -12,18 +13,17 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import zmq
-from zmq.auth import load_certificate
 
 from runtime.clock import Clock, MonotonicClock, seconds_to_ns
-from runtime.config import Config, resolve
+from runtime.config import Config
 from runtime.envelope.certificate import Certificate
 from runtime.errors import ConfigError, LinkError
 from runtime.interfaces import CertifiedCommand, LinkDescription
 from runtime.messages import GroupSize, TaskSignal, TickInputs
-from runtime.record_format import socket_folder
-from runtime.robot_codes import MAX_FRAME_BYTES, Refusal, Role
+from runtime.robot_codes import Refusal, Role
 from runtime.robot_hashes import contract_hash, robot_hash
 from runtime.robot_session import RobotSession
+from runtime.robot_socket import open_socket
 from runtime.robot_spec import RobotSpec
 from runtime.robot_wire import (
     FromClient,
@@ -37,25 +37,20 @@ from runtime.robot_wire import (
     decode_from_device,
     encode,
 )
-from runtime.zmq_spec import CurveKeysConfig, ZmqConfig
 from runtime.zmq_threads import new_context
 
-OPTIONS = {
-    zmq.LINGER: 0,
-    zmq.SNDHWM: 16,
-    zmq.RCVHWM: 256,
-    zmq.MAXMSGSIZE: MAX_FRAME_BYTES,
-    zmq.IMMEDIATE: 1,
-    zmq.TCP_KEEPALIVE: 1,
-    zmq.RECONNECT_IVL: 50,
-    zmq.RECONNECT_IVL_MAX: 500,
-}
-_WHO = "trimtab"
+# whom a second commander is told of
+_WHO = f"trimtab, process {os.getpid()} on {platform.node():.64}"
 _FRAMES_A_TICK = 256
 _RECEIVE_NS = seconds_to_ns(0.0005)
 _HELLO_AGAIN_NS = seconds_to_ns(0.5)
 _ARM_AGAIN_NS = seconds_to_ns(0.02)
 _POLL_MS = 20
+_OTHER_ROBOT = "`trimtab hashes` shows what its driver must be built for"
+_WAYS_OUT = {
+    Refusal.LEASE: "stop that one first; one that died loses the lease by itself",
+    Refusal.NOT_NOW: "start again once the robot is ready",
+}
 # a goodbye is worth waiting for, but not long
 _GOODBYE_MS = 100
 
@@ -106,6 +101,8 @@ class ZmqLink:
         end_ns = self._clock.now_ns() + seconds_to_ns(wait_s)
         while self._session is None or self._session.observation is None:
             if self._clock.now_ns() > end_ns:
+                if self.refused is not None:
+                    raise LinkError(_refusal_words(self.refused))
                 raise LinkError(
                     f"no robot answers within {wait_s:g} s at {self._endpoint()}: start its "
                     "driver, or correct zmq.endpoint (and the keys: a device does not answer "
@@ -356,78 +353,9 @@ def open_link(
     return link
 
 
-def open_socket(
-    context: "zmq.Context[zmq.Socket[bytes]]",
-    config: Config,
-    robot: ZmqConfig,
-    config_file: Path,
-) -> "zmq.Socket[bytes]":
-    """Return a socket that connects to the robot's driver, with our keys where there are any.
-
-    Raises:
-        ConfigError: the endpoint is not allowed, or a key cannot be used.
-    """
-    endpoint = robot.endpoint or f"ipc://{socket_folder(config.robot_id)}/robot"
-    _check_endpoint(endpoint, robot)
-    socket = context.socket(zmq.DEALER)
-    for option, value in OPTIONS.items():
-        socket.setsockopt(option, value)
-    try:
-        if robot.curve is not None:
-            _use_keys(socket, robot.curve, config_file)
-        socket.connect(endpoint)
-    except BaseException:
-        socket.close()
-        raise
-    return socket
-
-
-def _use_keys(
-    socket: "zmq.Socket[bytes]", curve: CurveKeysConfig, config_file: Path
-) -> None:
-    """Let only the device with that key answer. Raises ConfigError."""
-    found = []
-    for name in ("secret_key", "device_key"):
-        file = resolve(getattr(curve, name), config_file)
-        try:
-            found.append(load_certificate(file))
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"zmq.curve.{name}: {file} holds no key ({error}); make one with `trimtab keys`"
-            ) from None
-    (public, secret), (device, _) = found
-    if secret is None:
-        raise ConfigError("zmq.curve.secret_key: no secret in it; name the file *.key_secret")
-    socket.curve_publickey, socket.curve_secretkey = public, secret
-    socket.curve_serverkey = device
-
-
-def _check_endpoint(endpoint: str, config: ZmqConfig) -> None:
-    """Refuse to command a robot where others could listen, or play it. Raises ConfigError."""
-    transport, _, address = endpoint.partition("://")
-    if transport not in ("ipc", "tcp"):
-        raise ConfigError(f"zmq.endpoint: {endpoint}; allowed are ipc:// and tcp://")
-    if transport == "ipc" or config.curve is not None:
-        return
-    if not (config.loopback and _is_loopback(address)):
-        raise ConfigError(
-            f"zmq.endpoint: {endpoint} without keys; allowed without: ipc://, or a "
-            "loopback address with zmq.loopback: true; else make keys with `trimtab keys` and "
-            "name them in zmq.curve"
-        )
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _refusal_words(refused: Refused) -> str:
     compared = f": we have {refused.yours}, it has {refused.mine}" if refused.mine else ""
     return (
         f"the robot refuses: {refused.code.name.lower().replace('_', ' ')}, {refused.text}"
-        f"{compared}; `trimtab hashes` shows what its driver must be built for"
+        f"{compared}; {_WAYS_OUT.get(refused.code, _OTHER_ROBOT)}"
     )

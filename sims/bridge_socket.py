@@ -3,9 +3,6 @@
 Sections 1 and 9 of the protocol.
 """
 
-import ipaddress
-import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +11,7 @@ import zmq
 from zmq.auth import load_certificate
 from zmq.auth.thread import ThreadAuthenticator
 
+from runtime.endpoints import OPEN_TO_OTHERS, is_loopback, require_own_folder
 from runtime.errors import LinkError
 from runtime.robot_codes import MAX_FRAME_BYTES
 from runtime.zmq_threads import new_context
@@ -29,7 +27,6 @@ OPTIONS = {
     # a peer that is gone, or does not read, is counted instead of passed over in silence
     zmq.ROUTER_MANDATORY: 1,
 }
-_OPEN_TO_OTHERS = 0o077
 
 
 class DeviceSocket:
@@ -102,42 +99,15 @@ def check_endpoint(endpoint: str, config: BridgeConfig) -> None:
     """
     transport, _, address = endpoint.partition("://")
     if transport == "ipc":
-        _check_folder(address)
+        require_own_folder(address)
     elif transport != "tcp":
         raise LinkError(f"endpoint {endpoint}: allowed are ipc:// and tcp://")
-    elif config.curve is None and not (config.loopback and _is_loopback(address)):
+    elif config.curve is None and not (config.loopback and is_loopback(address)):
         raise LinkError(
             f"endpoint {endpoint}: without keys anybody who reaches it could move the robot. "
             "Allowed without keys: ipc:// in a folder of your own, or 127.0.0.1 with --loopback; "
             "else make keys with `trimtab keys` and name them in sim.bridge.curve"
         )
-
-
-def _check_folder(address: str) -> None:
-    path = Path(address)
-    if address.startswith("@") or not path.is_absolute():
-        raise LinkError(
-            f"endpoint ipc://{address}: is in no folder; allowed: an absolute path in a folder of "
-            "your own with mode 0700"
-        )
-    folder = path.parent
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise LinkError(f"{folder} is no folder of your own; choose another one for the endpoint")
-    if found.st_mode & _OPEN_TO_OTHERS:
-        raise LinkError(
-            f"{folder} has mode {stat.S_IMODE(found.st_mode):04o}: others could connect; allowed: "
-            f"0700, so run `chmod 700 {folder}` or choose a folder that does not exist yet"
-        )
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _key_pair(file: Path) -> tuple[bytes, bytes]:
@@ -149,7 +119,7 @@ def _key_pair(file: Path) -> tuple[bytes, bytes]:
         raise LinkError(f"{file}: no key pair can be read ({error}); see `trimtab keys`") from None
     if secret is None:
         raise LinkError(f"{file}: holds no secret key; name the file that ends in key_secret")
-    if found.st_mode & _OPEN_TO_OTHERS:
+    if found.st_mode & OPEN_TO_OTHERS:
         raise LinkError(f"{file}: others may read it; run `chmod 600 {file}`")
     return public, secret
 

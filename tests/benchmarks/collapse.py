@@ -115,13 +115,20 @@ _BUMP = [
     {"episode": BUMPED_AT_EPISODE - 1, "bias_m": [0.0, 0.0, 0.0], "bias_yaw_rad": 0.0},
     {"episode": BUMPED_AT_EPISODE, "bias_m": [-0.0048, 0.0036, 0.0], "bias_yaw_rad": -0.06},
 ]
-# no ensemble, no LayerNorm, no n-step returns, no clipped targets, fast and strong
+# what a first attempt looks like: fast and strong, acting as it learns, from its first step on; no
+# ensemble, LayerNorm, n-step returns, clipped targets, averaged actor, warm-up or cost of acting
 _UNSTEADY = {
+    "learner.prefill_steps": 100,
+    "learner.prefill_successes": 0,
+    "learner.agent.prefill_steps": 100,
+    "learner.agent.warm_up_updates": 0,
     "learner.agent.learning_rate": 1e-3,
     "learner.agent.layer_norm": False,
     "learner.agent.n_step": 1,
     "learner.agent.critics": 2,
     "learner.agent.actor_std_weight": 0.0,
+    "learner.agent.action_cost": 0.0,
+    "learner.agent.ema_rate": 1.0,
     "learner.agent.target_low": -1000.0,
     "learner.agent.target_high": 1000.0,
 }

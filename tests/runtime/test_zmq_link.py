@@ -24,6 +24,7 @@ from runtime.messages import (
 )
 from runtime.robot_codes import DeviceState, OutcomeCode, Refusal, SignalCode
 from runtime.robot_hashes import robot_hash
+from runtime.robot_socket import OPTIONS
 from runtime.robot_wire import (
     Arm,
     Command,
@@ -41,7 +42,7 @@ from runtime.robot_wire import (
     decode_from_client,
     encode,
 )
-from runtime.zmq_link import OPTIONS, ZmqLink, open_link
+from runtime.zmq_link import ZmqLink, open_link
 from tests.benchmarks.kit import CONFIG_FILE
 
 JOINTS = 7

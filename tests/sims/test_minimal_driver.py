@@ -1,6 +1,7 @@
 """The template for hardware makers, in its own process, obeys the protocol over a real socket."""
 
 import ast
+import json
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 
 from runtime.robot_codes import DeviceState, DropCode, Refusal, Role
 from runtime.robot_wire import Observation, Refused, Status, Welcome
+from tests.golden.make_vectors import VECTORS
 from tests.sims.wire_client import WireClient
 
 FILE = Path(__file__).resolve().parents[2] / "sims" / "minimal_driver.py"
@@ -45,8 +47,21 @@ def test_it_needs_nothing_of_ours_and_fits_on_a_page() -> None:
     names |= {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
     foreign = {name for name in names if name and name.split(".")[0] not in sys.stdlib_module_names}
     assert foreign == {"msgpack", "zmq"}
-    # 121 of code, the rest are docstrings, comments and blank
-    assert len(FILE.read_text(encoding="utf-8").splitlines()) <= 140
+    assert len(FILE.read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_it_runs_where_nothing_of_ours_can_be_imported(tmp_path: Path) -> None:
+    endpoint = f"ipc://{tmp_path}/own/robot"
+    command = [sys.executable, "-I", "-X", "importtime", str(FILE), endpoint, "00", "00"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        with WireClient(endpoint, ROBOT, CONTRACT) as client:
+            assert isinstance(client.hello(role=Role.OBSERVER), Refused)
+        process.terminate()
+        assert process.stderr is not None
+        told = process.stderr.read()
+    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in told.splitlines()}
+    assert {"zmq", "msgpack"} <= imported
+    assert not imported & {"runtime", "sims", "policies", "numpy"}
 
 
 def test_it_greets_who_it_knows_and_refuses_the_others(endpoint: str) -> None:
@@ -66,6 +81,8 @@ def test_it_greets_who_it_knows_and_refuses_the_others(endpoint: str) -> None:
             answer = other.hello(role=role)
             assert isinstance(answer, Refused) and answer.code is code
             assert (answer.yours != answer.mine) == (code < Refusal.LEASE)
+            # by whom and since when
+            assert ("a test since 0." in answer.text) == (code is Refusal.LEASE)
     with WireClient(endpoint, ROBOT, CONTRACT) as other:
         other.socket.send(msgpack.packb([1, 9, 33, "of another time"]))
         answer = other.until(lambda message: isinstance(message, Refused))
@@ -81,6 +98,18 @@ def test_a_lease_ends_by_release_and_by_silence(endpoint: str) -> None:
         time.sleep(0.7)
         with WireClient(endpoint, ROBOT, CONTRACT) as other:
             assert isinstance(other.hello(), Welcome)
+
+
+def test_a_nonce_is_answered_as_it_was(endpoint: str) -> None:
+    with (
+        WireClient(endpoint, ROBOT, CONTRACT) as client,
+        WireClient(endpoint, ROBOT, CONTRACT) as other,
+    ):
+        client.hello(nonce=7)
+        refused = other.hello(nonce=8)
+        client.release()
+        assert other.hello(nonce=8) == refused
+        assert isinstance(other.hello(nonce=9), Welcome)
 
 
 def position(client: WireClient) -> float:
@@ -169,6 +198,48 @@ def test_what_is_stale_repeated_foreign_or_wrong_is_dropped(endpoint: str) -> No
                 lambda m: isinstance(m, Status) and all(m.counts[code - 1] for code in wanted),
                 client.heartbeat,
             )
+
+
+def test_a_command_that_the_drives_cannot_follow_is_dropped(endpoint: str) -> None:
+    wrong = {
+        DropCode.LENGTH: ([0.0], [0.0]),
+        DropCode.NOT_FINITE: ([0.0, float("nan")], [0.0, 0.0]),
+        DropCode.LIMITS: ([0.0, 0.0], [0.0, -2.1]),
+        DropCode.JUMP: ([0.06, 0.0], [0.0, 0.0]),
+    }
+    with WireClient(endpoint, ROBOT, CONTRACT) as client:
+        client.hello()
+        for code, (q, dq) in wrong.items():
+            epoch = client.arm()
+
+            def ask(q: list[float] = q, dq: list[float] = dq, epoch: int = epoch) -> None:
+                client.command(q, dq, epoch)
+
+            client.until(lambda m, c=code: isinstance(m, Status) and m.counts[c - 1] > 0, ask)  # type: ignore[misc]
+            assert position(client) == 0.0
+            client.until(lambda m: isinstance(m, Observation) and m.state == 0, client.heartbeat)
+
+
+def test_it_tells_good_frames_from_malformed_ones(endpoint: str) -> None:
+    vectors = json.loads(VECTORS.read_text(encoding="utf-8"))
+    frames = {
+        name: [bytes.fromhex(each["hex"]) for each in vectors[name]
+               if each["to"] == "device" and each.get("fault") != "size"]
+        for name in ("messages", "accepted", "malformed")
+    }  # fmt: skip
+    with WireClient(endpoint, ROBOT, CONTRACT) as client, WireClient(endpoint, b"", b"") as other:
+        client.hello()
+        for frame in [each for kind in frames.values() for each in kind]:
+            other.socket.send(frame)
+            client.live()
+        other.socket.send(b"the last")
+        told = client.until(
+            lambda m: isinstance(m, Status)
+            and m.counts[DropCode.MALFORMED - 1] >= len(frames["malformed"]) + 1,
+            client.heartbeat,
+        )
+        assert isinstance(told, Status) and len(frames["malformed"]) > 20
+        assert told.counts[DropCode.MALFORMED - 1] == len(frames["malformed"]) + 1
 
 
 def test_no_frame_kills_it(endpoint: str) -> None:
