@@ -128,7 +128,6 @@ def test_a_stop_does_not_need_the_daemon(tmp_path: Path, number: signal.Signals)
         control = run.child(CONTROL)
         os.kill(control, number)
         said = stop(config)
-        os.kill(run.process.pid, signal.SIGKILL)
         robot.end()
         entries = robot.entries()
     assert said.code == 0, said
