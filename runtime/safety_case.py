@@ -171,11 +171,15 @@ INVARIANTS = (
         "After a stop nothing older is executed: every stop, re-arm and restart raises the epoch, "
         "and the device drops older epochs, older sequences and answers to old observations.",
         (),
-        ("runtime/tick.py", "sims/device.py"),
+        ("runtime/tick.py", "sims/device.py", "sims/robot_device.py"),
         (
             *in_file(
                 "tests/runtime/test_tick.py",
                 "test_epoch_rises_with_every_arm_stop_and_rearm_and_never_otherwise",
+            ),
+            *in_file(
+                "tests/test_hardware.py",
+                "test_a_stop_reaches_the_robot_and_its_daemon_and_nothing_older_is_executed",
             ),
             *in_file(
                 "tests/sims/test_device.py",
