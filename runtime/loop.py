@@ -79,7 +79,7 @@ class ControlLoop:
         zeros = self._inputs.residual_action.tolist()
         self._nothing = self._grant = Grant(Stage.OBSERVE, zeros)
         self._gate_let_go = False
-        self._thinking = Thinking(self._inputs, sizes, self._event)
+        self._thinking = Thinking(self._inputs, sizes)
         self._woke_ns = 0
         self._keyframe_due = True
         self._raised: Exception | None = None
@@ -290,11 +290,13 @@ class ControlLoop:
     def _think(self, record: TickRecord) -> None:
         """Ask the policies, in line or beside the loop; the answer enters the next tick's inputs,
         or that of a later one."""
-        parts = self._parts
+        parts, thinking = self._parts, self._thinking
         if parts.worker is None:
-            self._thinking.in_line(parts, record, self._grant)
+            thinking.in_line(parts, record, self._grant)
         else:
-            self._thinking.beside(parts, parts.worker, record, self._grant, self._woke_ns)
+            thinking.beside(parts, parts.worker, record, self._grant, self._woke_ns)
+        while thinking.words:
+            self._event(*thinking.words.pop(0))
 
     def _listen(self, gate: GateClient, record: TickRecord) -> None:
         """Let the gate's client do its work; one that raises is let go, with all that it granted:

@@ -7,7 +7,6 @@ asked about the very record that the base answered.
 """
 
 import traceback
-from collections.abc import Callable
 from typing import Protocol
 
 from runtime.clock import NS_PER_S
@@ -51,13 +50,12 @@ class Minds(Protocol):
 
 
 class Thinking:
-    """Asks the policies and fills `inputs`. `tell` puts an event into the record."""
+    """Asks the policies and fills `inputs`. `words`: what the record should hold of it; whoever
+    reads them takes them away."""
 
-    def __init__(
-        self, inputs: TickInputs, sizes: Sizes, tell: Callable[[EventKind, str], None]
-    ) -> None:
+    def __init__(self, inputs: TickInputs, sizes: Sizes) -> None:
         self._inputs = inputs
-        self._tell = tell
+        self.words: list[tuple[EventKind, str]] = []
         zeros = inputs.residual_action.copy()
         self.answer = ResidualAnswer(action=zeros, noise=zeros.copy())
         self._base_out = inputs.base_action.copy()
@@ -74,7 +72,7 @@ class Thinking:
             minds.base.act(record, self._base_out)
         except Exception:
             inputs.base_failed[0] = True
-            self._tell(EventKind.TRACEBACK, traceback.format_exc())
+            self.words.append((EventKind.TRACEBACK, traceback.format_exc()))
         self._ask_residual(minds.residual, record, grant)
         inputs.base_inference_ns[0] = clock.now_ns() - begin_ns
         self._put(record, minds.base.unfamiliarity)
@@ -110,23 +108,24 @@ class Thinking:
         begin_ns = clock.now_ns()
         inputs.base_failed[0] = bool(answer.failure)
         if answer.failure:
-            self._tell(EventKind.NOTE if answer.lost else EventKind.TRACEBACK, answer.failure)
+            kind = EventKind.NOTE if answer.lost else EventKind.TRACEBACK
+            self.words.append((kind, answer.failure))
         self._base_out[:] = answer.action
         self._ask_residual(minds.residual, self._asked, grant)
         inputs.base_inference_ns[0] = answer.inference_ns + clock.now_ns() - begin_ns
         self._put(self._asked, answer.unfamiliarity)
 
     def _say_hang(self, worker: BaseWorker, record: TickRecord) -> None:
-        """Tell people once why the base's action stays old."""
+        """Say once why the base's action stays old."""
         waited_ns = record.now_ns.item() - self._asked.now_ns.item()
         if self.outstanding and not self._hang_said and waited_ns > _SAY_AFTER_NS:
             self._hang_said = True
-            self._tell(
-                EventKind.NOTE,
+            said = (
                 f"the base policy has not answered for {waited_ns / NS_PER_S:.1f} s: its worker "
                 f"(process {worker.pid}) hangs or gets no processor; it is asked nothing else "
-                "until it answers; stop the daemon and look for the cause",
+                "until it answers; stop the daemon and look for the cause"
             )
+            self.words.append((EventKind.NOTE, said))
 
     def _put(self, asked: TickRecord, unfamiliarity: float) -> None:
         inputs = self._inputs
@@ -144,7 +143,7 @@ class Thinking:
         except Exception:
             answer.action[:], answer.noise[:], answer.takes_part = 0.0, 0.0, False
             inputs.residual_failed[0] = True
-            self._tell(EventKind.TRACEBACK, traceback.format_exc())
+            self.words.append((EventKind.TRACEBACK, traceback.format_exc()))
         inputs.residual_action[:] = answer.action
         inputs.residual_noise[:] = answer.noise
         inputs.residual_takes_part[0] = answer.takes_part

@@ -32,7 +32,7 @@ from tests.runtime.invariant_checker import JointInvariants, check
 
 ROOT = Path(__file__).resolve().parents[1]
 TRIMTAB = (sys.executable, "-m", "runtime.cli")
-START_LIMIT_S = 30.0
+START_LIMIT_S = 90.0
 END_LIMIT_S = 30.0
 LIBRARY_LINES = ("libtorch", "torch/_C", "site-packages/torch/")
 

@@ -1,5 +1,6 @@
 """A trial that nobody attends, on a robot that is stopped: it goes on, and not for ever."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,9 @@ def assert_guarded(record: Record) -> None:
 def test_after_a_stop_it_goes_on_and_says_so(tmp_path: Path) -> None:
     said, records = trial(tmp_path, "open_leaned_on_once")
     assert said.code == 0, said
-    assert said.err.count("STOPPED because of TRACKING_GUARD: re-arming") == 3
+    # what else was passed by then depends on when the supervisor looks
+    stopped = re.findall(r"STOPPED because of [A-Z_, ]*TRACKING_GUARD.*: re-arming", said.err)
+    assert len(stopped) == 3
     assert "ended" not in said.err
     assert (tmp_path / "r.html").exists()
     base, learning, learnt = records
