@@ -1,5 +1,9 @@
 """Errors that a person reads: each names what was found, what is allowed, and the way out."""
 
+# what a decoder may raise at bytes of a stranger: its own errors are ValueErrors, as are texts that
+# are no UTF-8, but nesting without end and huge numbers are not
+UNREADABLE = (ValueError, RecursionError, OverflowError, MemoryError)
+
 
 class TrimtabError(Exception):
     """Base of every error that the command line prints as a sentence instead of a traceback."""

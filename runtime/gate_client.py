@@ -14,7 +14,7 @@ import zmq
 
 from runtime.clock import seconds_to_ns
 from runtime.config import Config
-from runtime.errors import ConfigError, SnapshotError, StartRefused
+from runtime.errors import UNREADABLE, ConfigError, SnapshotError, StartRefused
 from runtime.events import Event, EventKind
 from runtime.gate_wire import (
     MAX_FRAME_BYTES,
@@ -205,7 +205,7 @@ class GateConnection:
             data = self._socket.recv(zmq.NOBLOCK)
             try:
                 message = to_control.decode(data)
-            except msgspec.MsgspecError as error:
+            except UNREADABLE as error:
                 self._misunderstood += 1
                 if self._misunderstood == 1:
                     self._say(f"the gate said something that cannot be understood: {error}")

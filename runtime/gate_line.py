@@ -7,6 +7,7 @@ import msgspec
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from runtime.errors import UNREADABLE
 from runtime.gate_wire import MAX_FRAME_BYTES, ToControl, ToLearner, encode
 
 Message = TypeVar("Message")
@@ -53,7 +54,7 @@ class Line(Generic[Message]):
                 continue
             try:
                 message = self._decoder.decode(data)
-            except msgspec.MsgspecError as error:
+            except UNREADABLE as error:
                 self._note(f"{len(data)} bytes that are no message: {error}")
                 continue
             yield message

@@ -12,7 +12,7 @@ import msgspec
 import zmq
 
 from runtime.clock import seconds_to_ns
-from runtime.errors import LinkError
+from runtime.errors import UNREADABLE, LinkError
 from runtime.events import Event, EventKind
 from runtime.messages import Mode, Request, SignalKind, SignalSource, TaskSignal
 from runtime.orders import Orders, answer
@@ -165,7 +165,7 @@ class OperatorPort:
         sender, data = frames[0], frames[-1]
         try:
             message = decode_message(data)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             self._refuse(sender, f"not understood: {error}")
             return
         if isinstance(message, Heartbeat):

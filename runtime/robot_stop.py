@@ -8,9 +8,9 @@ import secrets
 import time
 from dataclasses import dataclass
 
-import msgspec
 import zmq
 
+from runtime.errors import UNREADABLE
 from runtime.messages import Request
 from runtime.operator_port import OperatorClient
 from runtime.robot_codes import StopCategory
@@ -105,7 +105,7 @@ class Daemon:
             self._client.send(self._request)
         try:
             self.reply = self._client.receive() or self.reply
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return
 
     def said(self) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from runtime.errors import TrimtabError
+from runtime.errors import UNREADABLE, TrimtabError
 from runtime.robot_codes import (
     COUNTS,
     DIGEST_BYTES,
@@ -308,9 +308,6 @@ _head = msgspec.msgpack.Decoder(_Head)
 _CLIENT_TYPES = range(MessageType.HELLO, MessageType.STOP + 1)
 _DEVICE_TYPES = range(MessageType.WELCOME, MessageType.ERROR + 1)
 
-# texts that are no UTF-8 and nesting without end are not the decoder's own errors
-_UNREADABLE = (ValueError, RecursionError, OverflowError, MemoryError)
-
 encode = msgspec.msgpack.encode
 
 
@@ -344,7 +341,7 @@ def _read(decoder: msgspec.msgpack.Decoder[Read], data: bytes | memoryview, type
         raise WireError(WireFault.SIZE, f"{len(data)} bytes; allowed are {MAX_FRAME_BYTES}")
     try:
         return decoder.decode(data)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         said = str(error)
     raise WireError(_fault_of(data, types), said)
 
@@ -353,7 +350,7 @@ def _fault_of(data: bytes | memoryview, types: range) -> WireFault:
     """Return what is wrong with a frame that could not be decoded."""
     try:
         head = _head.decode(data)
-    except _UNREADABLE:
+    except UNREADABLE:
         return WireFault.UNREADABLE
     if head.type not in types:
         return WireFault.TYPE
@@ -364,5 +361,5 @@ def _other_version(data: bytes | memoryview) -> OtherHello | None:
     """Return a frame of another version if it is a HELLO that can be answered."""
     try:
         return _other_hello.decode(data)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None

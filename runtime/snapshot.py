@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import SnapshotError
+from runtime.errors import UNREADABLE, SnapshotError
 from runtime.policy_contract import PolicyInterface
 from runtime.residual_spec import ResidualConfig
 
@@ -102,7 +102,7 @@ def decode_snapshot(data: bytes) -> Snapshot:
     """
     try:
         return _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise SnapshotError(f"{len(data)} bytes are no snapshot: {error}") from None
 
 

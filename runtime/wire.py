@@ -95,11 +95,11 @@ def decode_message(data: bytes) -> OperatorMessage:
     """Read one message.
 
     Raises:
-        msgspec.MsgspecError: not msgpack, or not one of the messages above.
+        errors.UNREADABLE: not msgpack, or not one of the messages above.
     """
     return _decoder.decode(data)
 
 
 def decode_reply(data: bytes) -> OperatorReply:
-    """Read a reply. Raises msgspec.MsgspecError."""
+    """Read a reply. Raises errors.UNREADABLE."""
     return _reply_decoder.decode(data)

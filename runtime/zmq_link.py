@@ -81,6 +81,7 @@ class ZmqLink:
         self._arm_due_ns = 0
         self.refused: Refused | None = None
         self.malformed = self.unsent = 0
+        self._tell_malformed_at = 1
 
     @property
     def clock(self) -> Clock:
@@ -176,8 +177,13 @@ class ZmqLink:
         return () if self._session is None else self._session.signals()
 
     def news(self) -> Sequence[str]:
-        """Return what the device said of stops and of what it dropped."""
-        return () if self._session is None else self._session.news()
+        """Return what the device said of stops and of what it dropped, and how many of its frames
+        could not be read: told when that has one digit more, not for every frame."""
+        news = [] if self._session is None else list(self._session.news())
+        if self.malformed >= self._tell_malformed_at:
+            self._tell_malformed_at = 10 ** len(str(self.malformed))
+            news.append(f"{self.malformed} frames of the robot could not be read")
+        return news
 
     def arm(self, epoch: int) -> None:
         """A person armed the robot: commands of `epoch` follow."""

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,14 +50,18 @@ def hardware_config(folder: Path, changes: Mapping[str, object] | None = None) -
 
 @contextmanager
 def hardware(
-    config: Path, changes: Mapping[str, object] | None = None, *options: str
+    config: Path,
+    changes: Mapping[str, object] | None = None,
+    *options: str,
+    prefix: Sequence[str] = (),
 ) -> Iterator[Hardware]:
-    """Yield the simulated robot of a config, in real time and at the config's endpoint."""
+    """Yield the simulated robot of a config, in real time and at the config's endpoint. `prefix`:
+    words before its command, such as those that start it in another network."""
     file, log = config.with_name("bridge.yaml"), config.with_name("executed.jsonl")
     with file.open("w", encoding="utf-8") as stream:
         YAML().dump({**BRIDGE, **(changes or {})}, stream)
     words = ["--config", str(config), "--bridge", str(file), "--log", str(log), *options]
-    command = [sys.executable, "-m", "sims.bridge_process", *words]
+    command = [*prefix, sys.executable, "-m", "sims.bridge_process", *words]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     with process:
         try:

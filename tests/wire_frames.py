@@ -86,6 +86,19 @@ def _array(count: int) -> bytes:
     return bytes([0x90 + count]) if count < 16 else b"\xdc" + struct.pack(">H", count)
 
 
+def in_session(data: bytes, session: int) -> bytes:
+    """Return a frame as if it were of that session, where it can be taken apart; else as it is.
+
+    Whatever its type has in that place is replaced: most types have the session there.
+    """
+    try:
+        row = _split(data)
+    except (msgpack.UnpackException, ValueError):
+        return data
+    row[2:3] = [msgpack.packb(session)] * len(row[2:3])
+    return _array(len(row)) + b"".join(row)
+
+
 class Frames:
     """An endless, seeded stream of frames for one reader; most begin as a message should."""
 

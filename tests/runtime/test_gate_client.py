@@ -111,8 +111,10 @@ def test_garbage_is_said_once_and_a_flood_does_not_eat_the_tick(
 ) -> None:
     send(gate, EXPLORE)
     after(control, Taker())
-    for _ in range(500):
-        gate.socket.send(b"\xffgarbage", zmq.NOBLOCK)
+    no_text = encode(Progress(1, 2, "xx")).replace(b"xx", b"\xff\xfe")
+    endless = b"\x81\xa1x" + b"\x91" * 3000 + b"\x90"
+    for data in (no_text, endless, *[b"\xffgarbage"] * 500):
+        gate.socket.send(data, zmq.NOBLOCK)
     begin_s = time.monotonic()
     said = after(control, Taker())
     assert time.monotonic() - begin_s < 1.0

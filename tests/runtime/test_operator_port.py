@@ -121,6 +121,9 @@ def test_a_stop_overtakes_whatever_waits_before_it(
         encode({"type": "request"}),
         encode({"type": "dance"}),
         encode([1, 2, 3]),
+        # what msgspec calls none of its own errors
+        encode(OperatorRequest(Request.STOP, "xx")).replace(b"xx", b"\xff\xfe"),
+        b"\x81\xa1x" + b"\x91" * 3000 + b"\x90",
         encode(OperatorRequest(Request.STOP, "x"))[:-1],
     ],
 )
