@@ -36,6 +36,7 @@ from tests.hardware_kit import Hardware, hardware, hardware_config
 LOSSES = (0.0, 0.01, 0.05, 0.2)
 DELAYS_S = (0.0, 0.005, 0.02, 0.1)
 SECONDS = 40.0
+CONNECT_S = 30.0
 PATIENT: dict[str, object] = {
     "control.command_valid_s": 0.1,
     "observations.joints_max_age_s": 0.1,
@@ -113,7 +114,7 @@ def try_cell(folder: Path, condition: Condition, seconds: float) -> Cell:
 def _configs(folder: Path, pairs: Keys, net: Network) -> tuple[Path, dict[str, object]]:
     """Return the daemon's config file, and what the robot's differs in."""
     endpoint = f"tcp://{net.host}:{free_port()}"
-    ours = {"endpoint": endpoint, "curve": pairs.daemon}
+    ours = {"endpoint": endpoint, "curve": pairs.daemon, "connect_s": CONNECT_S}
     config = hardware_config(folder, {**PATIENT, "zmq": ours})
     return config, {"endpoint": endpoint, "curve": pairs.robot, **net.faults}
 

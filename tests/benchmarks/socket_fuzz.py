@@ -233,7 +233,9 @@ def fuzz(folder: Path, seconds: float) -> Fuzzed:
         attendant_of(robot) as attendant,
         ExitStack() as stack,
     ):
-        robot.wait_for_mode(Mode.BASE)
+        robot.wait_for(lambda status: status.tick > 0)
+        for modes in ((Mode.HOMING, Mode.BASE), (Mode.BASE,)):
+            robot.wait_for_mode(*modes)
         watch = ProcessWatch()
         attack = Attack(stack, config, back, robot, bridge)
         attack.drain()

@@ -7,10 +7,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -109,7 +109,8 @@ def growth(role: str, samples: list[Sample]) -> Growth:
     early, late = samples[quarter : quarter + tenth], samples[-tenth:]
 
     def both(name: str) -> tuple[float, float]:
-        return tuple(median(getattr(one, name) for one in part) for part in (early, late))  # type: ignore[return-value]
+        first, last = ([float(getattr(one, name)) for one in part] for part in (early, late))
+        return median(first), median(last)
 
     memory, descriptors, threads = (both(n) for n in ("memory_mib", "descriptors", "threads"))
     ratio = max(late / early for early, late in (memory, descriptors, threads))
@@ -230,8 +231,3 @@ def outcomes_between(record: Record, begin_ns: int, end_ns: int) -> dict[str, in
     now_ns, said = record.scalar("now_ns"), record.scalar("outcome")
     inside = said[(begin_ns <= now_ns) & (now_ns < end_ns) & (said != Outcome.NONE)]
     return {one.name: int((inside == one).sum()) for one in Outcome if (inside == one).any()}
-
-
-def plain(value: Any) -> dict[str, Any]:
-    """Return a dataclass as JSON has it."""
-    return asdict(value)
