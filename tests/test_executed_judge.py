@@ -25,8 +25,8 @@ class _Record:
 
     def __init__(self, applied: Curve) -> None:
         self.header = SimpleNamespace(robot=ROBOT.model_dump_json(), servo_hz=HZ)
-        stamps = np.arange(len(applied))[:, None] * 1000 + 1000
-        self._columns = {"q_applied": applied, "group_device_stamp_ns": stamps}
+        stamps = np.arange(len(applied), dtype=np.float64)[:, None] * 1000 + 1000
+        self._columns: dict[str, Curve] = {"q_applied": applied, "group_device_stamp_ns": stamps}
 
     def column(self, name: str) -> NDArray[np.float64]:
         return self._columns[name]

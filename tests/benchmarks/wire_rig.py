@@ -17,13 +17,15 @@ import numpy as np
 import zmq
 
 from runtime.arming import Arming
-from runtime.messages import STAGES, Outcome
+from runtime.faults import Response
+from runtime.messages import STAGES, Mode, Outcome
 from runtime.operator_port import OperatorClient
 from runtime.record_format import RecorderStatus, socket_folder
 from runtime.records import Record
 from tests.daemon_kit import Daemon, children
 
 GROWTH_MAX = 1.1
+START_S = 120.0
 BRIDGE_ROLE = "sims.bridge_process"
 CONTROL = "runtime.control_process"
 _KIB = 1024
@@ -161,7 +163,7 @@ class Attendant:
         """Take the newest status, and ask for what is wanted; never blocks."""
         while self._socket.poll(0):
             self.status = msgspec.msgpack.decode(self._socket.recv(), type=RecorderStatus)
-            self._arming.see(self.status.mode, self.status.faults)
+            self._arming.see(_blocked(self.status), self.status.faults)
         self._arming.ask(self._client)
         if self._arming.gave_up:
             self._before += self._arming.rearms
@@ -169,6 +171,12 @@ class Attendant:
 
     def _new(self) -> Arming:
         return Arming(arm=False, goes_on=True, say=self.said.append)
+
+
+def _blocked(status: RecorderStatus) -> str:
+    """Return the mode; HOLD where a fault from the start keeps a ready robot from being armed."""
+    held = status.mode == Mode.READY.name and status.response == Response.HOLD.name
+    return Mode.HOLD.name if held else status.mode
 
 
 def attend(
@@ -184,6 +192,21 @@ def attend(
         attendant.look()
         each()
         time.sleep(every_s)
+
+
+def await_mode(robot: Daemon, attendant: Attendant, *modes: Mode) -> None:
+    """Wait until a daemon is in one of `modes` (none: any), however busy the machine is.
+
+    Raises:
+        SystemExit: it ended, or did not get there in START_S.
+    """
+    names = {mode.name for mode in modes or Mode}
+    end_s = time.monotonic() + START_S
+    while attendant.status is None or attendant.status.mode not in names:
+        if robot.process.poll() is not None or time.monotonic() > end_s:
+            raise SystemExit(f"waited in vain: {attendant.status}, {robot.said()}")
+        attendant.look()
+        time.sleep(0.05)
 
 
 @contextmanager
