@@ -7,6 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import zmq
 
@@ -160,7 +161,7 @@ class Guest(Hostile):
         q = tuple(value + _SMALL_STEP_RAD for value in seen.groups[0].values[:joints])
         kind = self._random.randrange(4)
         session, stamp_ns = self._commander, time.monotonic_ns()
-        head = {
+        head: dict[str, Any] = {
             "session": session,
             "count": 2**40 + self._random.randrange(2**40),
             "stamp_ns": stamp_ns,

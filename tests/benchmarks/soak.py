@@ -4,7 +4,8 @@
 re-arms the robot after a stop. Prints memory, descriptors and threads of every process over time,
 lateness in the first and the last third, missed deadlines and promoted versions. Ends with an error
 if a process died, grew by more than a tenth after the first quarter, or ticks came later at the end
-than at the beginning by more than that (and LATER_ALWAYS_MS). Table, and JSON in `--out`.
+than at the beginning by more than that (and LATER_ALWAYS_MS), in the 99th percentile: what is
+beyond it, and shown, is the machine's. Table, and JSON in `--out`.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from tests.benchmarks.wire_rig import (
     Sample,
     attend,
     attendant_of,
+    await_mode,
     lateness,
     outcomes_between,
     processes_of,
@@ -69,11 +71,11 @@ class Soaked:
     def failures(self) -> list[str]:
         """Return what falls short."""
         early, late = self.late
-        allowed_ms = max(LATER_MAX * early.p999_ms, early.p999_ms + LATER_ALWAYS_MS)
+        allowed_ms = max(LATER_MAX * early.p99_ms, early.p99_ms + LATER_ALWAYS_MS)
         wanted = {
             f"died: {self.died}": not self.died,
-            f"p99.9 of lateness {late.p999_ms:.3f} ms, allowed {allowed_ms:.3f}": (
-                late.p999_ms <= allowed_ms
+            f"p99 of lateness {late.p99_ms:.3f} ms, allowed {allowed_ms:.3f}": (
+                late.p99_ms <= allowed_ms
             ),
             "no version was promoted": bool(self.promoted) or self.minutes < PROMOTES_MINUTES,
         }
@@ -122,7 +124,7 @@ def soak(folder: Path, minutes: float) -> Soaked:
         daemon(config, *run) as robot,
         attendant_of(robot) as attendant,
     ):
-        robot.wait_for(lambda status: status.tick > 0)
+        await_mode(robot, attendant)
         watch = ProcessWatch()
 
         def look() -> None:

@@ -46,6 +46,7 @@ from tests.benchmarks.wire_rig import (
     ProcessWatch,
     attend,
     attendant_of,
+    await_mode,
     lateness,
     outcomes_between,
     processes_of,
@@ -233,7 +234,7 @@ def fuzz(folder: Path, seconds: float) -> Fuzzed:
         attendant_of(robot) as attendant,
         ExitStack() as stack,
     ):
-        robot.wait_for_mode(Mode.BASE)
+        await_mode(robot, attendant, Mode.BASE)
         watch = ProcessWatch()
         attack = Attack(stack, config, back, robot, bridge)
         attack.drain()

@@ -7,23 +7,25 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 import numpy as np
 import zmq
 
 from runtime.arming import Arming
-from runtime.messages import STAGES, Outcome
+from runtime.faults import Response
+from runtime.messages import STAGES, Mode, Outcome
 from runtime.operator_port import OperatorClient
 from runtime.record_format import RecorderStatus, socket_folder
 from runtime.records import Record
 from tests.daemon_kit import Daemon, children
 
 GROWTH_MAX = 1.1
+START_S = 120.0
 BRIDGE_ROLE = "sims.bridge_process"
 CONTROL = "runtime.control_process"
 _KIB = 1024
@@ -109,7 +111,8 @@ def growth(role: str, samples: list[Sample]) -> Growth:
     early, late = samples[quarter : quarter + tenth], samples[-tenth:]
 
     def both(name: str) -> tuple[float, float]:
-        return tuple(median(getattr(one, name) for one in part) for part in (early, late))  # type: ignore[return-value]
+        first, last = ([float(getattr(one, name)) for one in part] for part in (early, late))
+        return median(first), median(last)
 
     memory, descriptors, threads = (both(n) for n in ("memory_mib", "descriptors", "threads"))
     ratio = max(late / early for early, late in (memory, descriptors, threads))
@@ -160,7 +163,7 @@ class Attendant:
         """Take the newest status, and ask for what is wanted; never blocks."""
         while self._socket.poll(0):
             self.status = msgspec.msgpack.decode(self._socket.recv(), type=RecorderStatus)
-            self._arming.see(self.status.mode, self.status.faults)
+            self._arming.see(_blocked(self.status), self.status.faults)
         self._arming.ask(self._client)
         if self._arming.gave_up:
             self._before += self._arming.rearms
@@ -168,6 +171,12 @@ class Attendant:
 
     def _new(self) -> Arming:
         return Arming(arm=False, goes_on=True, say=self.said.append)
+
+
+def _blocked(status: RecorderStatus) -> str:
+    """Return the mode; HOLD where a fault from the start keeps a ready robot from being armed."""
+    held = status.mode == Mode.READY.name and status.response == Response.HOLD.name
+    return Mode.HOLD.name if held else status.mode
 
 
 def attend(
@@ -183,6 +192,21 @@ def attend(
         attendant.look()
         each()
         time.sleep(every_s)
+
+
+def await_mode(robot: Daemon, attendant: Attendant, *modes: Mode) -> None:
+    """Wait until a daemon is in one of `modes` (none: any), however busy the machine is.
+
+    Raises:
+        SystemExit: it ended, or did not get there in START_S.
+    """
+    names = {mode.name for mode in modes or Mode}
+    end_s = time.monotonic() + START_S
+    while attendant.status is None or attendant.status.mode not in names:
+        if robot.process.poll() is not None or time.monotonic() > end_s:
+            raise SystemExit(f"waited in vain: {attendant.status}, {robot.said()}")
+        attendant.look()
+        time.sleep(0.05)
 
 
 @contextmanager
@@ -230,8 +254,3 @@ def outcomes_between(record: Record, begin_ns: int, end_ns: int) -> dict[str, in
     now_ns, said = record.scalar("now_ns"), record.scalar("outcome")
     inside = said[(begin_ns <= now_ns) & (now_ns < end_ns) & (said != Outcome.NONE)]
     return {one.name: int((inside == one).sum()) for one in Outcome if (inside == one).any()}
-
-
-def plain(value: Any) -> dict[str, Any]:
-    """Return a dataclass as JSON has it."""
-    return asdict(value)

@@ -246,6 +246,20 @@ def test_what_is_no_observation_of_this_robot_changes_nothing(
     assert link.session is not None and link.session.welcome.session == SESSION
 
 
+def test_frames_that_cannot_be_read_are_told_once_for_each_digit_of_their_number(
+    link: ZmqLink, device: Device
+) -> None:
+    greet(link, device)
+    link.news()
+    told: list[str] = []
+    for number in range(1, 13):
+        device.say(b"\xc1")
+        before = number - 1
+        until(lambda: link.malformed > before, lambda: link.read(inputs()))  # noqa: B023
+        told += link.news()
+    assert [text.split()[:2] for text in told] == [["1", "frames"], ["10", "frames"]]
+
+
 def test_another_sessions_and_older_observations_change_nothing(
     link: ZmqLink, device: Device
 ) -> None:
