@@ -82,13 +82,19 @@ def trimtab(*words: object) -> Said:
 class Daemon:
     """A `trimtab run` of our own, with its record, its children and its status."""
 
-    def __init__(self, config: Path, words: Sequence[object], file_bytes_max: int | None) -> None:
+    def __init__(
+        self,
+        config: Path,
+        words: Sequence[object],
+        file_bytes_max: int | None = None,
+        program: Sequence[str] = TRIMTAB,
+    ) -> None:
         self.config = config
         self.robot_id = str(YAML(typ="safe").load(config.read_text(encoding="utf-8"))["robot_id"])
         self.records = config.parent / "out" / "records"
         name = secrets.token_hex(3)
         self._texts = [config.parent / f"{name}-{what}.txt" for what in ("out", "err")]
-        command = [*TRIMTAB, "run", "--config", config, *words]
+        command = [*program, "run", "--config", config, *words]
         with self._texts[0].open("w") as out, self._texts[1].open("w") as err:
             self.process = subprocess.Popen(
                 [str(word) for word in command], cwd=ROOT, stdout=out, stderr=err
