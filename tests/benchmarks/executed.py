@@ -6,6 +6,7 @@ arm are written again by hand. Commands themselves are judged by the independent
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class Sent:
         if not len(now_ns):
             return
         edges = [0, *(np.flatnonzero(np.diff(ticks.astype(np.int64)) > 1) + 1), len(ticks)]
-        for begin, end in zip(edges[:-1], edges[1:], strict=True):
+        for begin, end in pairwise(edges):
             self.covered.append((int(now_ns[begin]), int(now_ns[end - 1])))
 
     def find(self, target_rad: Sequence[float], until_ns: int) -> tuple[int, Floats] | None:

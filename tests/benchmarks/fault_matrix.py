@@ -76,6 +76,16 @@ class Result:
         return [*found, *self.broken]
 
 
+@dataclass
+class Batch:
+    """What one set of processes served: a verdict a trial, whether the machine stood still in it,
+    and what was wrong with everything that was sent and executed."""
+
+    judged: list[tuple[Row, Verdict, bool]] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    executed: Judged = field(default_factory=Judged)
+
+
 def run_row(row: Row, trials: int, seed: int) -> Result:
     """Run a row until so many trials count."""
     chance = random.Random(f"{row.name} {seed}")
@@ -84,32 +94,47 @@ def run_row(row: Row, trials: int, seed: int) -> Result:
         left = trials - len(result.verdicts)
         if left <= 0:
             break
-        _run_batch(row, min(left, row.most), chance, result)
+        _add(result, run_batch([row] * min(left, row.most), chance))
     result.wall_s = time.monotonic() - begin_s
     return result
 
 
-def _run_batch(row: Row, trials: int, chance: random.Random, result: Result) -> None:
-    """Run trials with one set of processes, and judge them when all of it has ended."""
+def _add(result: Result, batch: Batch) -> None:
+    for _, verdict, stalled in batch.judged:
+        if verdict.failures and stalled:
+            result.repeated += 1
+        else:
+            result.verdicts.append(verdict)
+    result.broken += batch.broken
+    total, more = result.executed, batch.executed
+    total.periods += more.periods
+    total.commands += more.commands
+    total.unmatched += more.unmatched
+
+
+def run_batch(rows: Sequence[Row], chance: random.Random) -> Batch:
+    """Run a trial of each row, all of one scene, with one set of processes; judge them when all of
+    it has ended."""
+    scene, batch, shots = rows[0].scene, Batch(), []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trimtab-matrix-")))
-        rig = Rig(folder, row.scene, lambda config: prepare(config, row.scene))
+        rig = Rig(folder, scene, lambda config: prepare(config, scene))
         stack.callback(rig.close)
-        shots: list[Trial] = []
         with ExitStack() as watching:
             witnesses = [
                 watching.enter_context(CoreWitness(cpu, _WITNESS_PRIORITY))
                 for cpu in sorted(os.sched_getaffinity(0))
             ]
             try:
-                for _ in range(trials):
+                for row in rows:
                     rig.bring_to_work(chance)
                     shots.append(_inject(row, rig))
                 rig.bring_to_work(chance)
             except NotReady as error:
-                result.broken.append(f"after {len(shots)} trials: {error}")
+                batch.broken.append(f"after {len(shots)} trials: {error}")
             rig.end()
-        _judge(row, rig, shots, witnesses, result)
+        _judge(batch, rows, rig, shots, witnesses)
+    return batch
 
 
 def _inject(row: Row, rig: Rig) -> Trial:
@@ -120,29 +145,23 @@ def _inject(row: Row, rig: Rig) -> Trial:
 
 
 def _judge(
-    row: Row,
+    batch: Batch,
+    rows: Sequence[Row],
     rig: Rig,
     shots: Sequence[Trial],
     witnesses: Sequence[CoreWitness],
-    result: Result,
 ) -> None:
     entries, records = rig.entries(), rig.records()
     log = Log(entries)
-    for shot in shots:
+    for row, shot in zip(rows, shots, strict=False):
         verdict = _judge_trial(row, shot, log, records)
         stalled = any(_stood_still(witness, verdict) for witness in witnesses)
-        if verdict.failures and stalled:
-            result.repeated += 1
-        else:
-            result.verdicts.append(verdict)
-    judged = ExecutedChecker(Sent(records), rig.bridge_starts_ns).follow(entries)
-    result.broken += [f"executed: {one.what} at {one.now_ns}" for one in judged.broken]
+        batch.judged.append((row, verdict, stalled))
+    checker = ExecutedChecker(Sent(records), rig.bridge_starts_ns)
+    batch.executed = checker.follow(entries)
+    batch.broken += [f"executed: {one.what} at {one.now_ns}" for one in checker.judged.broken]
     for record in records:
-        result.broken += command_violations(record)
-    total = result.executed
-    total.periods += judged.periods
-    total.commands += judged.commands
-    total.unmatched += judged.unmatched
+        batch.broken += command_violations(record)
 
 
 def _judge_trial(row: Row, shot: Trial, log: Log, records: Sequence[Any]) -> Verdict:

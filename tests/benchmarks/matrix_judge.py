@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from runtime.fault_tracker import names
 from runtime.faults import ROWS, Fault, Response
 from runtime.messages import Mode, TickRecord
 from runtime.records import Record
@@ -21,8 +22,6 @@ from tests.benchmarks.fault_evidence import EVIDENCE, Before, Reference, safe
 
 PERIOD_NS = 2_000_000
 MS = 1_000_000
-# of the envelope's invariants: share of the manufacturer's acceleration, and its ramps
-_ACCELERATION_SHARE, _RAMPS_S = 0.95, 0.006
 # from a tick to the period that executes it, and rounding at both ends
 _ON_ITS_WAY_PERIODS = 4
 _STANDS_PERIODS = 5
@@ -68,6 +67,7 @@ class Verdict:
     range_margin_rad: float = float("inf")
     speed_margin: float = float("inf")
     safe_ns: int = 0
+    braking_s: float = 0.0
 
 
 class Log:
@@ -113,16 +113,14 @@ def judge_rest(verdict: Verdict, log: Log) -> None:
     after it."""
     start = log.index(verdict.safe_ns)
     speeds = _speeds(log.periods[max(0, start - 3) : start + 1])
-    braking_s = float(
-        np.max(speeds / (_ACCELERATION_SHARE * np.array(BRAKE_RAD_S2)))
-    )
-    allowed_ns = round((braking_s + _RAMPS_S) * 1e9) + _ON_ITS_WAY_PERIODS * PERIOD_NS
+    braking_s = max(verdict.braking_s, float((speeds / np.array(BRAKE_RAD_S2)).max()))
+    allowed_ns = round(braking_s * 1e9) + _ON_ITS_WAY_PERIODS * PERIOD_NS
     stands = _first_standing(log.periods, start)
     verdict.rest_allowed_ms = allowed_ns / MS
     if stands is None:
         verdict.failures.append("what was executed never came to rest")
         return
-    verdict.rest_ms = (stands.now_ns - verdict.safe_ns) / MS
+    verdict.rest_ms = max(0.0, (stands.now_ns - verdict.safe_ns) / MS)
     if not (stands.now_ns - verdict.safe_ns <= allowed_ns):
         verdict.failures.append(
             f"at rest {verdict.rest_ms:.1f} ms after the safe action, allowed "
@@ -140,7 +138,7 @@ def judge_rest(verdict: Verdict, log: Log) -> None:
 
 
 def judge_work(verdict: Verdict, log: Log, records: Sequence[Record]) -> None:
-    """Nothing may have changed for the arm: no hold, no stop, and every period followed somebody."""
+    """Nothing may have changed for the arm: no hold, no stop, no period without a commander."""
     trial = verdict.trial
     periods = log.between(trial.begin_ns, trial.end_ns)
     idle = [p for p in periods if p.did not in ("command", "coast")]
@@ -151,11 +149,13 @@ def judge_work(verdict: Verdict, log: Log, records: Sequence[Record]) -> None:
         inside = (now_ns >= trial.begin_ns) & (now_ns <= trial.end_ns)
         worst = record.scalar("response")[inside]
         if len(worst) and not (int(worst.max()) <= Response.DROP_RESIDUAL):
-            verdict.failures.append(f"the daemon answered {Response(int(worst.max())).name}")
+            seen = int(np.bitwise_or.reduce(record.scalar("faults")[inside]))
+            answered = Response(int(worst.max())).name
+            verdict.failures.append(f"the daemon answered {answered}: {', '.join(names(seen))}")
 
 
 def judge_motion(verdict: Verdict, log: Log) -> None:
-    """Note the fastest joint, and what was left to the robot's limits, until the arm was at rest."""
+    """Note the fastest joint, and what was left to the robot's limits, until it was at rest."""
     trial = verdict.trial
     until_ns = trial.end_ns
     if verdict.settled_ms is not None:
@@ -198,6 +198,7 @@ def _judge_fault(verdict: Verdict, record: Record, fault: Fault) -> None:
             active = int(tick.faults[0]) >> fault & 1
             if at_least and active and safe(tick, row.response, last, limits, DT_S):
                 _answered(verdict, fault, run, now_ns)
+                verdict.braking_s = max(verdict.braking_s, _braking_s(last, limits))
                 return
         last = Reference.of(tick)
         before.look(tick)
@@ -214,6 +215,17 @@ def _answered(verdict: Verdict, fault: Fault, ticks: int, now_ns: int) -> None:
         verdict.failures.append(
             f"{fault.name} was answered in tick {ticks}, allowed {row.debounce_ticks + 1}"
         )
+
+
+def _braking_s(last: Reference, limits: Sequence[JointLimits]) -> float:
+    """Return how long the slowest joint brakes from a reference's speed and acceleration: down to
+    no acceleration, down to the hardest braking, along it, and back to none."""
+    times = []
+    for limit, v, a in zip(limits, last.v, last.a, strict=True):
+        hardest, jerk = limit.acceleration_max_rad_s2, limit.jerk_max_rad_s3
+        speed = abs(v) + a * a / (2.0 * jerk)
+        times.append(abs(a) / jerk + speed / hardest + hardest / jerk)
+    return max(times)
 
 
 def _limits(record: Record) -> Sequence[JointLimits]:

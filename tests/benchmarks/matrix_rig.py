@@ -76,7 +76,7 @@ class Rig:
     """One robot, one wire, and one daemon after the other."""
 
     def __init__(
-        self, folder: Path, scene: Scene, prepare: Callable[[Path], None] = lambda config: None
+        self, folder: Path, scene: Scene, prepare: Callable[[Path], None]
     ) -> None:
         self.scene = scene
         self._stack = ExitStack()

@@ -162,7 +162,10 @@ def prepare(config: Path, scene: Scene) -> None:
     lineage = Lineage(config.parent / "lineage")
     snapshot = maker.make(1, 0, seed=1, push=0.05)
     lineage.keep(snapshot, encode_snapshot(snapshot))
-    lineage.add(LineageEntry("verdict", now_utc(), "before", 1, digest=snapshot.digest, passed=True))
+    passed = LineageEntry(
+        "verdict", now_utc(), "before", 1, digest=snapshot.digest, passed=True
+    )
+    lineage.add(passed)
 
 
 # -- the rows -------------------------------------------------------------------------------------

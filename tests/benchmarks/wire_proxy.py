@@ -151,7 +151,7 @@ class WireProxy:
         self._pass_to_clients()
         self._pass_late()
         while self._orders.poll(0):
-            order = _read_order(self._orders.recv())
+            order = read_order(self._orders.recv())
             self._orders.send(msgspec.msgpack.encode(self._do(order)))
 
     def close(self) -> None:
@@ -281,8 +281,8 @@ class WireProxy:
             self._sent += _send(client.socket, encode(copy))
 
 
-_read_order = msgspec.msgpack.Decoder(Order).decode
-_read_told = msgspec.msgpack.Decoder(Told).decode
+read_order = msgspec.msgpack.Decoder(Order).decode
+read_told = msgspec.msgpack.Decoder(Told).decode
 
 
 class Orders:
@@ -297,7 +297,7 @@ class Orders:
     def give(self, order: Order) -> Told:
         """Give one order and return the answer; raises zmq.Again if there is none."""
         self._socket.send(msgspec.msgpack.encode(order))
-        return _read_told(self._socket.recv())
+        return read_told(self._socket.recv())
 
     def close(self) -> None:
         """Close the socket."""
