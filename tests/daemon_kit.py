@@ -86,15 +86,16 @@ class Daemon:
         self,
         config: Path,
         words: Sequence[object],
-        file_bytes_max: int | None,
+        file_bytes_max: int | None = None,
         prefix: Sequence[str] = (),
+        program: Sequence[str] = TRIMTAB,
     ) -> None:
         self.config = config
         self.robot_id = str(YAML(typ="safe").load(config.read_text(encoding="utf-8"))["robot_id"])
         self.records = config.parent / "out" / "records"
         name = secrets.token_hex(3)
         self._texts = [config.parent / f"{name}-{what}.txt" for what in ("out", "err")]
-        command = [*prefix, *TRIMTAB, "run", "--config", config, *words]
+        command = [*prefix, *program, "run", "--config", config, *words]
         with self._texts[0].open("w") as out, self._texts[1].open("w") as err:
             self.process = subprocess.Popen(
                 [str(word) for word in command], cwd=ROOT, stdout=out, stderr=err
