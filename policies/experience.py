@@ -2,7 +2,8 @@
 
 One policy step begins with a record in which the policy is due (what it saw) and ends with the
 next such record, or with the one in which the episode ends. What it did stands in that closing
-record: base and residual action, authority, and what the envelope admitted. An episode with a
+record: base and residual action, authority, and what the envelope admitted. An answer that comes
+with the end is no step. An episode with a
 hole in it (dropped records, a hold, a failed inference) drops out whole: a step whose cause is
 not known teaches something false.
 """
@@ -94,6 +95,7 @@ class _Open:
     number: int
     steps: list[PolicyStep] = field(default_factory=list)
     seen: Floats | None = None
+    taken: int = 0
     sequence: int = 0
     seen_ns: int = 0
     force_n: float = 0.0
@@ -199,6 +201,7 @@ class Experience:
         if open_.guarded_at is not None:
             return
         open_.seen = self._read(row)
+        open_.taken = int(row["episode_step"][0])
         open_.sequence = int(row["base_sequence"][0])
         open_.seen_ns = int(row["now_ns"][0])
         open_.force_n, open_.limited = 0.0, False
@@ -210,6 +213,10 @@ class Experience:
     def _close(self, row: Any, open_: _Open) -> None:
         """Complete the step under way from the record that ends it."""
         if open_.seen is None:
+            return
+        if row["episode_step"][0] <= open_.taken and not row["policy_due"][0]:
+            # it ended as the answer came, which nobody acted on: beside it stands another action
+            open_.seen = None
             return
         if row["base_sequence"][0] != open_.sequence + 1 or row["base_failed"][0]:
             self._break("a base action is missing")

@@ -92,6 +92,8 @@ class Script:
                 version=version,
                 offset_m=offset_m,
                 policy_due=due,
+                # the answer was acted on in the tick after
+                episode_step=number + (not due),
                 # one tick in the middle of the step presses
                 contact_force_n=force_n if tick == 2 else 0.0,
             )
@@ -107,11 +109,11 @@ class Script:
         **values: object,
     ) -> None:
         base = 0.01 * self.step
-        values = {"phase": Phase.RUNNING, "mode": Mode.ADAPTIVE} | values
+        running = {"phase": Phase.RUNNING, "mode": Mode.ADAPTIVE, "episode_step": number}
+        values = running | values
         task = np.array([offset_m, 0.0, 0.0, 0.0])
         self.row(
             *signals,
-            episode_step=number,
             time_left=1.0 - 0.1 * number,
             base_action=base,
             residual_action=residual,

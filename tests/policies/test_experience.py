@@ -63,9 +63,30 @@ def test_force_belongs_to_the_step_in_which_it_was_felt(
         step = sum(due[: tick + 1]) - due[tick]
         script.row(**base, contact_force_n=force_n, policy_due=due[tick], episode_step=step)
         script.step += due[tick]
-    script.row(outcome=Outcome.TIMEOUT, outcome_source=SignalSource.MANAGER, contact_force_n=1)
+    ended = {"outcome": Outcome.TIMEOUT, "outcome_source": SignalSource.MANAGER}
+    script.row(**ended, contact_force_n=1, episode_step=3)
     (episode,) = _episodes(experience, script.rows())
     assert [step.force_n for step in episode.steps] == [9, 3, 1]
+
+
+def test_an_answer_that_comes_with_the_end_is_no_step(
+    script: Script, experience: Experience
+) -> None:
+    script.episode = 1
+    running = {"phase": Phase.RUNNING, "mode": Mode.BASE}
+    for step in range(3):
+        acted = {"base_action": 0.1 * step, "action": 0.1 * step, "episode_step": step}
+        script.row(**running, **acted, policy_due=True)
+        script.step += 1
+        if step < 2:
+            answered = 0.1 * (step + 1)
+            script.row(**running, base_action=answered, action=answered, episode_step=step + 1)
+    # the third answer is there, and the action is still the second: this is no residual's doing
+    ended = {"outcome": Outcome.SUCCESS, "outcome_source": SignalSource.DRIVER}
+    script.row(**ended, base_action=0.3, action=0.2, episode_step=2)
+    (episode,) = _episodes(experience, script.rows())
+    assert [step.base[0] for step in episode.steps] == pytest.approx([0.1, 0.2])
+    assert not any(step.granted.any() for step in episode.steps)
 
 
 def test_an_answer_to_another_record_teaches_nothing(
