@@ -194,8 +194,10 @@ def judge_faults(
     for record in records:
         now_ns = record.scalar("now_ns")
         if len(now_ns) and now_ns[0] < trial.end_ns + AFTER_NS and now_ns[-1] > trial.begin_ns:
-            for fault in faults:
-                _judge_fault(verdict, record, fault)
+            # what is not finite is evidence, and compared like any other number
+            with np.errstate(invalid="ignore"):
+                for fault in faults:
+                    _judge_fault(verdict, record, fault)
     if needed and not verdict.ticks and not verdict.failures:
         verdict.failures.append(f"none of {', '.join(f.name for f in faults)} was seen")
 

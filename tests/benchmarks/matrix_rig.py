@@ -290,6 +290,8 @@ def _end(process: "subprocess.Popen[str]") -> None:
             os.kill(process.pid, signal.SIGCONT)
         process.kill()
     process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def _child(parent: int, module: str) -> int:

@@ -59,9 +59,10 @@ Check = Callable[[Log, Trial], list[str]]
 
 @dataclass(frozen=True)
 class Row:
-    """`faults`: those that are judged; `needed`: one of them must be seen. `device`: the robot
-    by itself must let go within its watchdog; `halts_ns`: nothing may move after so long. `lasts_s`: how long the fault stays. `most`: trials with one
-    set of processes. `check`: what else must hold."""
+    """`faults`: those that are judged; `needed`: one of them must be seen. `device`: the robot by
+    itself must let go within its watchdog. `halts_ns`: nothing may be executed that moves after so
+    long. `lasts_s`: how long the fault stays. `most`: trials with one set of processes. `check`:
+    what else must hold."""
 
     name: str
     inject: Injector
