@@ -1,6 +1,7 @@
 """Takes a core away from everybody below its priority, in bursts: `core_hog CPU PRIORITY ON OFF`.
 
-ON and OFF are seconds. Prints how many bursts there were when it is told to end.
+ON and OFF are seconds. Prints when it begins (ns, CLOCK_MONOTONIC), and how many bursts there were
+when it is told to end.
 """
 
 import os
@@ -23,6 +24,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, leave)
     os.sched_setaffinity(0, {cpu})
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    sys.stdout.write(f"{time.monotonic_ns()}\n")
+    sys.stdout.flush()
     while True:
         end_s = time.monotonic() + on_s
         while time.monotonic() < end_s:

@@ -96,7 +96,7 @@ class ExecutedChecker:
 
     def _forget(self) -> None:
         self._target: list[float] = []
-        self._pace = [0.0] * len(LOW_RAD)
+        self._pace: list[float] | None = [0.0] * len(LOW_RAD)
         self._coasted = 0
         self._counts: dict[int, int] = {}
         self._first = True
@@ -152,7 +152,8 @@ class ExecutedChecker:
             known = self._sent.knows(period.now_ns)
             self._require(period, not known, "what was executed is no command of a daemon")
         self._place(period, found)
-        self._pace = pace if found is None else found[1].tolist()
+        # of a command that nobody recorded the speed is not known
+        self._pace = None if found is None else found[1].tolist()
         self._coasted, self._first = 0, False
         self._last = None if found is None else (found[0], period.target_rad)
 
@@ -172,12 +173,15 @@ class ExecutedChecker:
     def _coast(self, period: Period, pace: list[float]) -> None:
         self._coasted += 1 + period.skipped
         self._require(period, self._coasted <= COAST_PERIODS, "coasted for more than three periods")
-        same = all(abs(a - b) <= 1e-6 for a, b in zip(pace, self._pace, strict=True))
+        before = pace if self._pace is None else self._pace
+        same = all(abs(a - b) <= 1e-6 for a, b in zip(pace, before, strict=True))
         self._require(period, same, "coasting changed the speed")
+        self._pace = before
 
     def _slow_down(self, period: Period, pace: list[float]) -> None:
         """Braking and holding: never faster, never turned round, no harder than the drive may."""
-        for joint, (now, then) in enumerate(zip(pace, self._pace, strict=True)):
+        before = pace if self._pace is None else self._pace
+        for joint, (now, then) in enumerate(zip(pace, before, strict=True)):
             slower = abs(then) - abs(now)
             fair = now * then >= -1e-6 and slower >= -1e-6
             fair = fair and slower <= BRAKE_RAD_S2[joint] * DT_S + 1e-6

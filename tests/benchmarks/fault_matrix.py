@@ -37,6 +37,7 @@ from tests.benchmarks.matrix_judge import (
     Verdict,
     judge_device,
     judge_faults,
+    judge_halt,
     judge_motion,
     judge_rest,
     judge_work,
@@ -168,7 +169,9 @@ def _judge_trial(row: Row, shot: Trial, log: Log, records: Sequence[Any]) -> Ver
     verdict = Verdict(shot)
     judge_faults(verdict, records, row.faults, needed=row.needed and bool(row.faults))
     if row.device:
-        judge_device(verdict, log, row.device_ns or WATCHDOG_NS + PERIOD_NS)
+        judge_device(verdict, log, WATCHDOG_NS + PERIOD_NS)
+    if row.halts_ns is not None:
+        judge_halt(verdict, log, row.halts_ns)
     rests = row.then is Then.RESTS or (row.then is Then.EITHER and verdict.safe_ns)
     if rests and verdict.safe_ns:
         judge_rest(verdict, log)

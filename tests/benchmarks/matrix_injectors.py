@@ -162,8 +162,9 @@ def hogged(rig: Rig) -> Iterator[Shot]:
     """Somebody with more priority takes the loop's core away, half of the time."""
     cpu = max(os.sched_getaffinity(0))
     words = [sys.executable, "-m", "tests.benchmarks.core_hog", str(cpu), "60", "0.03", "0.03"]
-    shot = Shot(time.monotonic_ns())
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        shot = Shot(int(process.stdout.readline()))
         yield shot
         process.terminate()
         shot.acted = int(process.communicate()[0])

@@ -8,6 +8,7 @@ import bisect
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,7 +30,7 @@ _STANDS_PERIODS = 5
 # time constant of 0.16 s, and at rest is the protocol's 0.01 rad/s
 SETTLE_MS = 1000.0
 _REST_RAD_S = 0.01
-_WARM_UP_NS = 1_000 * MS
+_WARM_UP_TICKS = 500
 # what is seen of a fault may come this long after it was taken away
 AFTER_NS = 500 * MS
 
@@ -108,6 +109,20 @@ def judge_device(verdict: Verdict, log: Log, allowed_ns: int) -> None:
         )
 
 
+def judge_halt(verdict: Verdict, log: Log, allowed_ns: int) -> None:
+    """Nothing that was executed moves any more after so long, until somebody arms it again: for
+    faults that take the record away in which it could be seen."""
+    begin_ns = verdict.trial.begin_ns
+    again = armed_again(log, begin_ns)
+    periods = log.between(begin_ns, again.now_ns if again else log.periods[-1].now_ns)
+    moved = [b for a, b in pairwise(periods) if a.target_rad != b.target_rad]
+    verdict.device_ms = (moved[-1].now_ns - begin_ns) / MS if moved else 0.0
+    if not (verdict.device_ms * MS <= allowed_ns):
+        verdict.failures.append(
+            f"the robot was moved for {verdict.device_ms:.0f} ms, allowed {allowed_ns / MS:.0f}"
+        )
+
+
 def judge_rest(verdict: Verdict, log: Log) -> None:
     """What was executed stands within the braking time after the safe action, and the arm soon
     after it."""
@@ -179,8 +194,10 @@ def judge_faults(
     for record in records:
         now_ns = record.scalar("now_ns")
         if len(now_ns) and now_ns[0] < trial.end_ns + AFTER_NS and now_ns[-1] > trial.begin_ns:
-            for fault in faults:
-                _judge_fault(verdict, record, fault)
+            # what is not finite is evidence, and compared like any other number
+            with np.errstate(invalid="ignore"):
+                for fault in faults:
+                    _judge_fault(verdict, record, fault)
     if needed and not verdict.ticks and not verdict.failures:
         verdict.failures.append(f"none of {', '.join(f.name for f in faults)} was seen")
 
@@ -189,7 +206,7 @@ def _judge_fault(verdict: Verdict, record: Record, fault: Fault) -> None:
     trial, row = verdict.trial, ROWS[fault]
     before, last, run, at_least = Before(), None, 0, False
     limits, done = _limits(record), _DONE.get(row.response, ())
-    for tick in _ticks(record, trial.begin_ns - _WARM_UP_NS, trial.end_ns + AFTER_NS):
+    for tick in _ticks(record, trial.begin_ns, trial.end_ns + AFTER_NS):
         now_ns = int(tick.now_ns[0])
         if now_ns >= trial.begin_ns and last is not None:
             # a daemon that has already done as much is asked for nothing more
@@ -233,9 +250,9 @@ def _limits(record: Record) -> Sequence[JointLimits]:
 
 
 def _ticks(record: Record, begin_ns: int, end_ns: int) -> Iterator[TickRecord]:
-    """Yield the ticks between two times, each in a copy of its own."""
-    now_ns = record.scalar("now_ns")
-    for row in range(*np.searchsorted(now_ns, (begin_ns, end_ns)).tolist()):
+    """Yield the ticks between two times, and what was before, each in a copy of its own."""
+    begin, end = np.searchsorted(record.scalar("now_ns"), (begin_ns, end_ns)).tolist()
+    for row in range(max(0, begin - _WARM_UP_TICKS), end):
         tick = TickRecord(record.layout, bytearray(record.layout.size_bytes))
         tick.raw[:] = record.message(row)
         yield tick

@@ -49,7 +49,7 @@ BRIDGE: Mapping[str, object] = {
     "realtime": {"priority": 40, "lock_memory": True, "require": False, "spin_us": 0.0},
 }
 _SLOWEST_RAD_S = (0.1, 0.4)
-_START_S, _READY_S, _END_S = 60.0, 40.0, 30.0
+_START_S, _READY_S, _END_S = 90.0, 90.0, 30.0
 _ASK_S = 1.0
 _PATIENCE_S = 1.5
 _WORKING = (Mode.BASE.name, Mode.SHADOW.name, Mode.ADAPTIVE.name)
@@ -267,7 +267,7 @@ class Rig:
     def records(self) -> list[Record]:
         """Return the record of every daemon, oldest first."""
         folder = self.config.parent / "out" / "records"
-        runs = sorted(path for path in folder.iterdir() if path.is_dir())
+        runs = sorted(folder.iterdir()) if folder.is_dir() else []
         return [read_record(run) for run in runs if any(run.glob("*.mcap"))]
 
     def spec(self) -> RobotSpec:
@@ -290,6 +290,8 @@ def _end(process: "subprocess.Popen[str]") -> None:
             os.kill(process.pid, signal.SIGCONT)
         process.kill()
     process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def _child(parent: int, module: str) -> int:
