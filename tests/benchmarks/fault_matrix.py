@@ -15,6 +15,7 @@ everybody's priority) is repeated, and counted as such. Ends with an error unles
 
 import argparse
 import json
+import math
 import os
 import random
 import statistics
@@ -228,6 +229,11 @@ def _spread(numbers: Sequence[float | None], form: str) -> str:
     return f"{middle:{form}} ({max(known):{form}})"
 
 
+def _finite(number: float) -> float | None:
+    """JSON has no infinity: a robot that is gone executed nothing."""
+    return number if math.isfinite(number) else None
+
+
 def as_json(result: Result) -> dict[str, Any]:
     """Return a row with every trial, for a machine."""
     return {
@@ -252,8 +258,8 @@ def as_json(result: Result) -> dict[str, Any]:
                 "rest_allowed_ms": v.rest_allowed_ms,
                 "measured_at_rest_ms": v.settled_ms,
                 "speed_max_rad_s": v.speed_rad_s,
-                "range_margin_rad": v.range_margin_rad,
-                "speed_margin": v.speed_margin,
+                "range_margin_rad": _finite(v.range_margin_rad),
+                "speed_margin": _finite(v.speed_margin),
                 "failures": v.failures,
             }
             for v in result.verdicts

@@ -37,6 +37,7 @@ PRIORITY = 45
 KEPT_FRAMES = 4000
 _QUEUE = 20_000
 _MS_PER_LOOK = 1
+_CONNECT_MS = 50
 
 
 class Break(msgspec.Struct, frozen=True, tag=True):
@@ -89,6 +90,8 @@ class Client:
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", back: str) -> None:
         self.socket = _socket(context, zmq.DEALER)
         self.socket.connect(back)
+        # nothing is queued for a robot that is not there: what comes first would be lost
+        self.socket.poll(_CONNECT_MS, zmq.POLLOUT)
         self.first: list[bytes] = []
         self.commands: deque[bytes] = deque(maxlen=KEPT_FRAMES)
 
