@@ -26,6 +26,8 @@ from tests.benchmarks.residual_kit import Study, study_deployment
 
 SEEDS = (101, 102, 103, 104, 105)
 EPISODES = 400
+# a planted one begins at about the 130th: these show what comes of it
+EPISODES_PLANTED = 250
 EPISODES_OFF = 200
 SHORTFALL_MAX = 10
 COLLAPSED = 40
@@ -157,7 +159,8 @@ def main() -> int:
     for name in options.profiles:
         for governor in options.governor:
             governed = governor == "on"
-            episodes = EPISODES if governed else EPISODES_OFF
+            with_governor = EPISODES if name == "natural" else EPISODES_PLANTED
+            episodes = with_governor if governed else EPISODES_OFF
             found: list[PairedTrial] = []
             for seed in options.seeds:
                 study = PROFILES[name].study(seed)
