@@ -193,6 +193,9 @@ class Course:
         press no more: the lower end of the one interval lies above the upper end of the other."""
         if len(self.own) < self._config.earn_episodes or not self.base:
             return False
+        if self.own[0].number < self.base[0].number:
+            # they are from before all that is known of the base: the place may have changed
+            return False
         presses = pressed_share(self.own) <= pressed_share(self.base)
         return presses and _interval(self.own)[0] > _interval(self.base)[1]
 

@@ -106,6 +106,20 @@ def test_what_is_surely_better_is_shown_first_and_then_has_authority() -> None:
     assert granted(robot).noise_share == 0.5
 
 
+def test_what_it_did_before_all_that_is_known_of_the_base_does_not_count() -> None:
+    robot = exploring()
+    robot.governor.hear_live(7)
+    robot.run("+" * 19, own=True, version=7)
+    # while the base works alone the place may change, for the base as well
+    robot.run(mixed(25, 25))
+    robot.run("+", own=True, version=7)
+    assert stage(robot) is Stage.EXPLORE
+    robot.run("+" * 18, own=True, version=7)
+    assert stage(robot) is Stage.EXPLORE
+    robot.run("+", own=True, version=7)
+    assert stage(robot) is Stage.SHADOW
+
+
 def test_what_is_no_better_earns_nothing_however_long_it_tries() -> None:
     robot = exploring()
     robot.run(mixed(60, 60), own=True, version=7)
