@@ -130,16 +130,18 @@ class ZmqLink:
 
     def wait(self, until_ns: int) -> bool:
         """Wait until an observation has arrived that `read` has not shown, or until `until_ns`."""
-        while not self._has_news():
+        while True:
+            took_all = self._receive()
+            if self._has_news():
+                return True
             left_ns = until_ns - self._clock.now_ns()
             if left_ns <= 0:
                 return False
-            # the descriptor only tells of a change: all there is was taken before
-            select.select([self._descriptor], (), (), left_ns * 1e-9)
-        return True
+            # the descriptor only tells of a change, and never again of what was left
+            if took_all:
+                select.select([self._descriptor], (), (), left_ns * 1e-9)
 
     def _has_news(self) -> bool:
-        self._receive()
         seen = None if self._session is None else self._session.observation
         return seen is not None and seen.sequence != self._shown
 
@@ -224,24 +226,31 @@ class ZmqLink:
 
     # -- what arrives ---------------------------------------------------------------------------
 
-    def _receive(self) -> None:
+    def _receive(self) -> bool:
         """Take what is there: so many frames, and for so long, that a device which sends without
-        end cannot keep the tick."""
+        end cannot keep the tick. Return whether nothing was left."""
         enough_ns = self._clock.now_ns() + _RECEIVE_NS
+        took_all = False
         for _ in range(_FRAMES_A_TICK):
-            waiting = int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN
-            if not waiting or self._clock.now_ns() > enough_ns:
+            took_all = not int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN
+            if took_all:
                 break
-            frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            try:
-                message = decode_from_device(frames[0] if len(frames) == 1 else b"")
-            except WireError:
-                self.malformed += 1
-                continue
-            self._take(message)
+            self._take_frame()
+            if self._clock.now_ns() > enough_ns:
+                break
         silent_ns = self._clock.now_ns() - self._heard_ns
         if self._session is not None and not (silent_ns <= self._session.welcome.lease_ns):
             self._session, self._nonce = None, 0
+        return took_all
+
+    def _take_frame(self) -> None:
+        frames = self._socket.recv_multipart(zmq.NOBLOCK)
+        try:
+            message = decode_from_device(frames[0] if len(frames) == 1 else b"")
+        except WireError:
+            self.malformed += 1
+            return
+        self._take(message)
 
     def _take(self, message: FromDevice) -> None:
         session = self._session

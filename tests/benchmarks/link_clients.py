@@ -1,7 +1,7 @@
 """The other ends of link_latency's sockets, each a process of its own.
 
-`link`: the daemon's link and the least tick that there can be, paced by the robot. `echo`: as many
-bytes there and back over the same sockets and options, and nothing else.
+`link`: the daemon's link and the least tick that there can be, paced by the robot or by its own
+clock. `echo`: as many bytes there and back over the same sockets and options, and nothing else.
 """
 
 import argparse
@@ -67,13 +67,17 @@ class LeastTick:
         self.took_ns[answered % _MOST] = time.monotonic_ns() - begun_ns
         return certified
 
-    def run(self, ended: Callable[[], bool]) -> None:
-        """Tick whenever an observation arrives."""
-        known = 0
+    def run(self, period_ns: int, ended: Callable[[], bool]) -> None:
+        """Tick whenever an observation arrives; with a `period_ns`, by our own clock instead."""
+        known, due_ns = 0, time.monotonic_ns()
         while not ended():
             if self.link.session is None or self.link.session.observation is None:
                 self.link.write(None)
-            self.link.wait(time.monotonic_ns() + _PATIENCE_NS)
+            if period_ns:
+                due_ns = max(due_ns + period_ns, time.monotonic_ns())
+                time.sleep(max(0, due_ns - time.monotonic_ns()) * 1e-9)
+            else:
+                self.link.wait(time.monotonic_ns() + _PATIENCE_NS)
             self.link.read(self.inputs)
             number, session = int(self.inputs.group_sequence[0]), self.link.session
             if number == known or session is None or session.observation is None:
@@ -108,6 +112,7 @@ def main() -> int:
     parser.add_argument("who", choices=["link", "echo"])
     parser.add_argument("zmq", help="the block of the config, as JSON")
     parser.add_argument("--took", type=Path, help="where a link's times of its ticks go (.npy)")
+    parser.add_argument("--period-ns", type=int, default=0, help="a link's own; 0: the robot's")
     options = parser.parse_args()
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
@@ -120,7 +125,7 @@ def main() -> int:
         echo(config, config.zmq, ended.is_set)
         return 0
     tick = LeastTick(config)
-    tick.run(ended.is_set)
+    tick.run(options.period_ns, ended.is_set)
     np.save(options.took, tick.took_ns, allow_pickle=False)
     tick.link.close()
     return 0

@@ -8,6 +8,7 @@ from typing import TypeVar
 import pytest
 import zmq
 
+from runtime import zmq_link
 from runtime.config import Config, load_config, load_robot
 from runtime.envelope.certificate import ENVELOPE_SEAL, Certificate
 from runtime.errors import ConfigError, LinkError
@@ -280,6 +281,22 @@ def test_a_device_that_never_ends_does_not_keep_the_tick(link: ZmqLink, device: 
     link.read(inputs())
     # some of them, not all: the rest is for the ticks to come
     assert 0 < link.malformed < 200
+
+
+def test_what_was_left_for_later_is_waited_for_without_a_new_frame(
+    link: ZmqLink, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    greet(link, device)
+    for _ in range(3):
+        device.say(b"\xc1")
+    device.say(observation(2, 7))
+    time.sleep(0.2)
+    # as if this process had been kept from its core while it took the first of them
+    monkeypatch.setattr(zmq_link, "_RECEIVE_NS", 0)
+    begun_ns = time.monotonic_ns()
+    assert link.wait(begun_ns + 5_000_000_000)
+    assert time.monotonic_ns() - begun_ns < 1_000_000_000
+    assert link.malformed == 3
 
 
 def test_signals_come_once_and_in_order(link: ZmqLink, device: Device) -> None:
