@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from policies.features import RawFeatures
 from policies.terms import term_named
-from runtime.faults import Fault
+from runtime.faults import GUARDS
 from runtime.layout import Floats
 from runtime.messages import (
     Outcome,
@@ -33,7 +33,6 @@ from runtime.policy_contract import ActionSpec
 
 Rows = np.ndarray[Any, np.dtype[Any]]
 _ACTIVE = np.array(sorted(ACTIVE), dtype=np.uint8)
-_GUARDS = sum(1 << fault for fault in Fault if fault.name.endswith("_GUARD"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +184,7 @@ class Experience:
         """Something else moves the arm in the middle of the episode."""
         if open_.seen is None:
             return
-        if int(row["faults"][0]) & _GUARDS:
+        if int(row["faults"][0]) & GUARDS:
             self._close(row, open_)
             open_.guarded_at = self._read(row)
         else:

@@ -85,6 +85,10 @@ class Fault(enum.IntEnum):
     DEVICE_NOT_ARMED = 46
 
 
+# what takes over from a policy that moves the arm into a limit, as bits
+GUARDS = sum(1 << fault for fault in Fault if fault.name.endswith("_GUARD"))
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of the fault table.

@@ -11,7 +11,7 @@ import msgspec
 
 from runtime.change_detector import ChangeDetector, DetectorState, Reference
 from runtime.clock import seconds_to_ns
-from runtime.faults import Fault
+from runtime.faults import GUARDS, Fault
 from runtime.governor_spec import WatchConfig
 from runtime.messages import Mode, Outcome, TickInputs, TickRecord
 
@@ -30,6 +30,7 @@ class WatchState(msgspec.Struct):
     """The evidence of one trial, and what is known of the running episode and policy step.
 
     `sequence`: of the last base action seen. `acts`: the residual has had a part in this episode.
+    `guarded`: and since then a guard took over.
     `in_step`: a policy step of it runs; `limited`, `pressed`: the envelope acted in it, it pressed.
     `asked`: policy steps whose answer was judged; `steps`: those that moved something.
     `raised`: conditions that stay until the trial is over, a bit each.
@@ -42,6 +43,7 @@ class WatchState(msgspec.Struct):
     trial: int
     sequence: int
     acts: bool = False
+    guarded: bool = False
     in_step: bool = False
     limited: bool = False
     pressed: bool = False
@@ -141,8 +143,10 @@ class ResidualWatch:
                 state.limited = True
             if not (force_n <= limits.pressed_n):
                 state.pressed = True
-        elif state.in_step:
-            self._end_step(record, limits)
+        else:
+            if state.in_step:
+                self._end_step(record, limits)
+            state.guarded = state.guarded or (state.acts and bool(record.faults.item() & GUARDS))
         state.sequence = sequence
         if outcome is not Outcome.NONE:
             self._end_episode(record, outcome)
@@ -153,10 +157,12 @@ class ResidualWatch:
 
     def _end_episode(self, record: TickRecord, outcome: Outcome) -> None:
         state, (own, base) = self._state, self._detectors
-        acted, state.acts = state.acts, False
+        acted, guarded = state.acts, state.guarded
+        state.acts = state.guarded = False
         if not acted or outcome not in _COUNTED:
             return
-        success = outcome is Outcome.SUCCESS
+        # what came of an episode that a guard had to save is not to the residual's credit
+        success = outcome is Outcome.SUCCESS and not guarded
         if own.update(success, _reference(record.own_reference.tolist())):
             state.raised |= 1 << Fault.SUCCESS_FELL
         if base.update(success, _reference(record.base_reference.tolist())):
