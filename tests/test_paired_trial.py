@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 
 from runtime.gate_wire import Grant
 from runtime.interfaces import BasePolicy, ResidualAnswer, ResidualPolicy
 from runtime.layout import Floats
-from runtime.messages import Outcome, Phase, SignalKind, TickRecord, new_record
+from runtime.messages import Outcome, Phase, SignalKind, Stage, TickRecord, new_record
+from sims.faulty import Switch
+from tests.benchmarks.collapse import Broken
 from tests.benchmarks.paired_trial import PairedTally, PairedTrial, Start, run_twin, summary
 from tests.benchmarks.residual_kit import Run, Study, study_deployment, train
 from tests.runtime.control_kit import panda_sizes
@@ -100,6 +103,31 @@ def test_a_worse_policy_falls_short_on_the_same_starts_and_images() -> None:
     assert len(deployed.images & alone.images) >= 0.95 * len(alone.images) > 100
     assert trial.missed()
     assert "end" in trial.line()
+
+
+def test_planted_snapshots_break_from_a_step_on_inside_the_bound_and_old_ones_stay_whole() -> None:
+    inner, switch, record = Sideways(), Switch(), new_record(panda_sizes())
+    broken = Broken(inner, switch, (0.5,) * 4, factor=-0.5, from_step=100)
+    answer, grant = ResidualAnswer(np.zeros(4), np.zeros(4)), Grant(Stage.ADAPTIVE, [1.0] * 4)
+
+    def asked(step: int, version: int) -> float:
+        record.base_sequence[0], inner.version = step, version
+        broken.act(record, np.zeros(4), grant, answer)
+        return float(answer.action[0])
+
+    assert asked(step=99, version=3) == 0.6
+    # what is at work when it begins is as it was, and so is what went before it
+    assert asked(step=100, version=3) == asked(step=101, version=2) == 0.6
+    assert switch.acted == 0
+    assert asked(step=102, version=4) == -0.3
+    assert asked(step=103, version=3) == 0.6
+    assert switch.acted == 1
+    loud = Broken(inner, switch, (0.5,) * 4, factor=3.0, from_step=0)
+    inner.version = 4
+    loud.act(record, np.zeros(4), grant, answer)
+    inner.version = 5
+    loud.act(record, np.zeros(4), grant, answer)
+    assert answer.action[0] == 0.5
 
 
 def test_a_start_asked_for_again_is_the_same_and_an_aborted_episode_did_not_succeed() -> None:

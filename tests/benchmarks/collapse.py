@@ -5,7 +5,7 @@ Each profile lets the residual go wrong, and the base alone runs the same episod
 what steadies it. `scaled`, `negated`: from one policy step on every newer snapshot acts three times
 as strongly, or the other way round; no check of the gate sees that. `bumped`: somebody bumps into
 the camera. Ends with an error unless with the governor no seed's shortfall is ever above 10, and
-without it that of `natural` passes 40 within 200 episodes in some seed.
+without it that of `natural` passes 40 within 200 episodes in some seed; and if nothing was planted.
 """
 
 import argparse
@@ -20,6 +20,8 @@ from runtime.gate_wire import Grant
 from runtime.interfaces import BasePolicy, ResidualAnswer, ResidualPolicy
 from runtime.layout import Floats
 from runtime.messages import TickRecord
+from sims.faulty import Switch
+from sims.faulty_learning import FaultyResidual
 from tests.benchmarks.kit import load_text
 from tests.benchmarks.paired_trial import PairedTally, PairedTrial, measure
 from tests.benchmarks.residual_kit import Study, study_deployment
@@ -37,60 +39,50 @@ BROKEN_FROM_STEP = 4000
 BUMPED_AT_EPISODE = 120
 
 
-class Broken:
+class Broken(FaultyResidual):
     """A residual whose snapshots after `from_step` act otherwise than they were made to: their
     action times `factor`, inside the bound. Earlier ones, live again, are as they were."""
 
     def __init__(
-        self, inner: ResidualPolicy, bound: Sequence[float], factor: float, from_step: int
+        self,
+        inner: ResidualPolicy,
+        switch: Switch,
+        bound: Sequence[float],
+        factor: float,
+        from_step: int,
     ) -> None:
-        self._inner = inner
+        super().__init__(inner, switch, self._spoil)
+        self._broken = switch
         self._bound: Floats = np.array(bound)
         self._factor = factor
         self._from_step = from_step
         self._sound_until: int | None = None
 
-    @property
-    def version(self) -> int:
-        """Of the snapshot inside."""
-        return self._inner.version
-
-    @property
-    def refused(self) -> int:
-        """Of the offers inside."""
-        return self._inner.refused
-
     def act(
         self, record: TickRecord, base_action: Floats, grant: Grant, out: ResidualAnswer
     ) -> None:
         """Ask the snapshot, and spoil what it says."""
-        self._inner.act(record, base_action, grant, out)
-        if record.base_sequence.item() < self._from_step:
-            return
-        if self._sound_until is None:
+        if record.base_sequence.item() >= self._from_step and self._sound_until is None:
             self._sound_until = self.version
-        if self.version > self._sound_until:
-            np.clip(out.action * self._factor, -self._bound, self._bound, out=out.action)
+        self._broken.active = self._sound_until is not None and self.version > self._sound_until
+        super().act(record, base_action, grant, out)
 
-    def offer(self, data: bytes) -> str:
-        """Hand it on."""
-        return self._inner.offer(data)
-
-    def go_back(self, data: bytes) -> str:
-        """Hand it on."""
-        return self._inner.go_back(data)
+    def _spoil(self, answer: ResidualAnswer) -> None:
+        np.clip(answer.action * self._factor, -self._bound, self._bound, out=answer.action)
 
 
 @dataclass(frozen=True)
 class BrokenStudy(Study):
-    """A study whose snapshots break at BROKEN_FROM_STEP; `factor`: see Broken."""
+    """A study whose snapshots break at BROKEN_FROM_STEP; `factor`: see Broken. `broken` counts the
+    answers that were spoilt."""
 
     factor: float = 1.0
+    broken: Switch = field(default_factory=Switch)
 
     def residual(self, base: BasePolicy) -> ResidualPolicy:
         """Return version 0, and what will break."""
         inner, bound = super().residual(base), base.contract.action.residual_bound
-        return Broken(inner, bound, self.factor, BROKEN_FROM_STEP)
+        return Broken(inner, self.broken, bound, self.factor, BROKEN_FROM_STEP)
 
 
 @dataclass(frozen=True)
@@ -103,7 +95,7 @@ class Profile:
     factor: float = 1.0
     bumped: bool = False
 
-    def study(self, seed: int) -> Study:
+    def study(self, seed: int) -> BrokenStudy:
         """Return what is run for one seed."""
         changes = dict(self.changes)
         if self.bumped:
@@ -171,6 +163,10 @@ def main() -> int:
                 twins[seed, PROFILES[name].bumped] = found[-1].alone
                 past = first_past(found[-1], COLLAPSED)
                 after = "" if past is None else f"; above {COLLAPSED} after {past} episodes"
+                if PROFILES[name].factor != 1.0:
+                    after += f"; {study.broken.acted} answers spoilt"
+                    if not study.broken.acted:
+                        missed.append(f"{name}, seed {seed}: nothing was planted")
                 print(f"{name}, governor {governor}: {found[-1].line()}{after}", flush=True)
             if governed and any(trial.largest > SHORTFALL_MAX for trial in found):
                 missed.append(f"{name}: a shortfall above {SHORTFALL_MAX} with the governor")
