@@ -44,9 +44,9 @@ class Arming:
     def see(self, mode: str, faults: Sequence[str]) -> None:
         """Look at the newest mode and active faults, by name: where the robot is blocked, going on
         begins with a REARM."""
-        if not self._goes_on or self.gave_up or self._wanted is not Request.NONE:
+        if not self._goes_on or self.gave_up or self._wanted is Request.REARM:
             return
-        if mode not in _BLOCKED or Fault.OPERATOR_STOP.name in faults:
+        if not self._blocked(mode, faults) or Fault.OPERATOR_STOP.name in faults:
             self._blocked_since_s = 0.0
             return
         now_s = time.monotonic()
@@ -72,6 +72,14 @@ class Arming:
         if self._wanted is not Request.NONE and waits:
             self._asked, self._asked_s = self._wanted, now_s
             client.send(OperatorRequest(self._wanted, "supervisor, for --arm"))
+
+    def _blocked(self, mode: str, faults: Sequence[str]) -> bool:
+        """Whether only a REARM leads on; a fault of the first second may keep a robot from being
+        armed at all."""
+        if self._wanted is Request.NONE:
+            return mode in _BLOCKED
+        refused = bool(self._refusal) and bool(faults)
+        return refused and (mode in _BLOCKED or mode == Mode.READY.name)
 
     def _go_on(self, blocked: str) -> None:
         """Re-arm, or give up where that was done too often."""

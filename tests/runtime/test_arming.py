@@ -88,6 +88,29 @@ def test_a_hold_that_a_rearm_ends_needs_no_arming(bench: Bench) -> None:
     assert bench.desk.asked == [Request.ARM, Request.REARM]
 
 
+@pytest.mark.parametrize("mode", [Mode.READY, Mode.STOPPED])
+def test_a_fault_that_keeps_it_from_being_armed_at_all_is_cleared(
+    bench: Bench, mode: Mode
+) -> None:
+    bench.turn()
+    bench.blocked(mode, ["LINK_LOST"])
+    assert bench.arming.rearms == 0, "it was not refused yet"
+    bench.turn(OperatorReply(False, Mode.READY, "a fault asks for HOLD"))
+    bench.blocked(mode, [])
+    bench.blocked(Mode.DISARMED, ["LINK_LOST"])
+    assert bench.arming.rearms == 0, "that is not what it waits for"
+    bench.blocked(mode, ["LINK_LOST"])
+    bench.turn(OperatorReply(False, Mode.READY, "a fault asks for HOLD"))
+    assert bench.desk.asked[-1:] == [Request.REARM]
+    assert bench.said[-1] == f"{mode.name} because of LINK_LOST: re-arming"
+    bench.turn(OperatorReply(True, Mode.READY))
+    assert bench.desk.asked[-1:] == [Request.ARM]
+    bench.turn(ARMED)
+    bench.turn()
+    assert bench.desk.asked[-1:] == [Request.ARM]
+    assert bench.arming.rearms == 1
+
+
 def test_a_hold_that_ends_by_itself_is_left_alone(bench: Bench) -> None:
     bench.turn()
     bench.turn(ARMED)
