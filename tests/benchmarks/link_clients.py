@@ -2,10 +2,10 @@
 
 `link`: the daemon's link and the least tick that there can be, paced by the robot or by its own
 clock. `echo`: as many bytes there and back over the same sockets and options, and nothing else.
+Both are scheduled as a daemon's loop is.
 """
 
 import argparse
-import gc
 import signal
 import sys
 import threading
@@ -19,6 +19,7 @@ import numpy as np
 from runtime.config import Config, load_config, load_robot
 from runtime.envelope.certificate import ENVELOPE_SEAL, Certificate
 from runtime.messages import Command, Device, GroupSize, Sizes, new_inputs
+from runtime.realtime import enter_realtime, quiet_garbage_collector
 from runtime.robot_socket import open_socket
 from runtime.zmq_link import ZmqLink, open_link
 from runtime.zmq_spec import ZmqConfig
@@ -95,6 +96,7 @@ def echo(config: Config, robot: ZmqConfig, ended: Callable[[], bool]) -> None:
     """Answer each frame with as many bytes as its first four say, over the link's own socket."""
     context = new_context(max(1, config.realtime.priority - 1))
     socket = open_socket(context, config, robot, CONFIG_FILE)
+    enter_realtime(config.realtime)
     greeted = False
     while not ended():
         if not socket.poll(_POLL_MS):
@@ -118,13 +120,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     config = settings(options.zmq)
     assert config.zmq is not None
-    gc.collect()
-    gc.freeze()
-    gc.disable()
+    quiet_garbage_collector()
     if options.who == "echo":
         echo(config, config.zmq, ended.is_set)
         return 0
     tick = LeastTick(config)
+    enter_realtime(config.realtime)
     tick.run(options.period_ns, ended.is_set)
     np.save(options.took, tick.took_ns, allow_pickle=False)
     tick.link.close()

@@ -7,12 +7,12 @@ just before the send to just after the receive, less the time that the tick took
 client measured it; so reading, decoding, encoding and both sockets are in it. ipc and tcp, without
 and with CURVE, each beside its like; every sample of the link has one of the echo next to it.
 
-Judged is a client paced by the robot. One paced by its own clock is shown beside it: there an
-observation also waits for the next tick, up to a period.
+All three are scheduled as they are at work, under SCHED_FIFO where that is granted. Judged is a
+client paced by the robot. One paced by its own clock is shown beside it: there an observation also
+waits for the next tick, up to a period.
 """
 
 import argparse
-import gc
 import json
 import socket
 import subprocess
@@ -30,6 +30,7 @@ import numpy as np
 from runtime.clock import seconds_to_ns
 from runtime.config import load_config, load_robot
 from runtime.curve_keys import make_keys
+from runtime.realtime import enter_realtime, quiet_garbage_collector
 from runtime.robot_codes import DeviceState
 from runtime.robot_hashes import contract_hash, robot_hash
 from runtime.robot_wire import (
@@ -235,7 +236,10 @@ def measure(way: str, pacing: str, samples: int, period_ns: int) -> dict[str, An
             return json.dumps({"endpoint": endpoints[who], "loopback": True, "curve": ours,
                                "connect_s": _START_S})  # fmt: skip
 
-        robot, bridge = EasyRobot(period_ns), BridgeConfig(loopback=True, curve=curve)
+        robot = EasyRobot(period_ns)
+        # the device's threads as a bridge's are; the process itself is main's business
+        realtime = load_config(CONFIG_FILE).realtime
+        bridge = BridgeConfig(loopback=True, curve=curve, realtime=realtime)
         took = folder / "took.npy"
         with bound(endpoints["robot"], bridge) as link, bound(endpoints["echo"], bridge) as echo:
             bench = Bench(way, robot, link, echo)
@@ -305,8 +309,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("out/link_latency.json"))
     options = parser.parse_args()
     before = load_text()
-    gc.collect()
-    gc.freeze()
+    quiet_garbage_collector()
+    for warning in enter_realtime(load_config(CONFIG_FILE).realtime).warnings:
+        print(warning, file=sys.stderr)
     period_ns = 1000 * options.period_us
     rows = [
         measure(way, pacing, options.samples, period_ns)
