@@ -144,8 +144,7 @@ class ResidualWatch:
             if not (force_n <= limits.pressed_n):
                 state.pressed = True
         else:
-            if state.in_step:
-                self._end_step(record, limits)
+            self._end_step(record, limits)
             state.guarded = state.guarded or (state.acts and bool(record.faults.item() & GUARDS))
         state.sequence = sequence
         if outcome is not Outcome.NONE:
