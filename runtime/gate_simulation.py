@@ -7,7 +7,7 @@ nothing becomes dangerous there.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from runtime.errors import StartRefused
+from runtime.errors import ConfigError, LinkError, StartRefused
 from runtime.events import Event
 from runtime.fault_tracker import names
 from runtime.faults import Response, Row
@@ -15,6 +15,7 @@ from runtime.gate_wire import Grant, References
 from runtime.interfaces import (
     BasePolicy,
     GateHealth,
+    Link,
     RecorderHealth,
     ResidualPolicy,
 )
@@ -27,6 +28,7 @@ from runtime.wiring import Deployment, Surroundings, build_loop, open_link
 _FORCE_SHARE = 0.25
 _FORCE_MARGIN_N = 5.0
 _PATIENCE_S = 60.0
+_WAY_OUT = "name one that simulates the robot, or set gate.simulation_field to null"
 _HEALTHY = RecorderHealth(dropped=0, lost=False)
 
 
@@ -91,27 +93,49 @@ class _Watch:
 
 
 class SimulationCheck:
-    """Runs candidates in the simulation that the config's `gate.simulation_field` names.
+    """Runs candidates in the simulation that the config's `gate.simulation_link` opens.
 
     Raises:
-        StartRefused: the link drives a real robot, which is not to be opened a second time.
+        StartRefused: what it opens is no simulation in lockstep; above all the link that drives a
+            real robot, which is not to be opened a second time.
     """
 
     def __init__(
         self, deployment: Deployment, base: BasePolicy, rows: Sequence[Row], *, simulated: bool
     ) -> None:
-        assert deployment.config.gate is not None
-        if not simulated:
+        asked = deployment.config.gate
+        assert asked is not None
+        self._name = asked.simulation_link
+        if self._name == deployment.config.link and not simulated:
             raise StartRefused(
-                "gate.simulation_field: this config's link drives a real robot, so there is no "
-                "simulation to check in; set it to null"
+                f"gate.simulation_link {self._name}: that link drives a real robot, and is no "
+                f"simulation to check in; {_WAY_OUT}"
             )
         self._deployment = deployment
         self._base = base
         self._rows = rows
-        self._field = deployment.config.gate.simulation_field
-        self._episodes = deployment.config.gate.simulation_episodes
+        self._field = asked.simulation_field
+        self._episodes = asked.simulation_episodes
         self._base_alone: Found | None = None
+        self._try()
+
+    def _try(self) -> None:
+        """Find out now, and not when the first candidate comes, whether it can be used."""
+        try:
+            link = self._open()
+        except (ConfigError, LinkError) as error:
+            raise StartRefused(f"gate.simulation_link {self._name}: {error}; {_WAY_OUT}") from error
+        said = link.describe()
+        link.close()
+        if not (said.simulated and said.lockstep):
+            raise StartRefused(
+                f"gate.simulation_link {self._name}: no simulation in lockstep; {_WAY_OUT}"
+            )
+
+    def _open(self) -> Link:
+        contract, field = self._base.contract, self._field
+        name = self._name
+        return open_link(self._deployment, contract, lockstep=True, field=field, seed=0, name=name)
 
     def compare(self, residual: ResidualPolicy, zero: ResidualPolicy) -> str:
         """Return what became worse than with `zero`, the base alone, or nothing."""
@@ -128,9 +152,7 @@ class SimulationCheck:
         return worse(found, self._base_alone)
 
     def _run(self, residual: ResidualPolicy, grant: Grant) -> Found:
-        link = open_link(
-            self._deployment, self._base.contract, lockstep=True, field=self._field, seed=0
-        )
+        link = self._open()
         patience = round(
             _PATIENCE_S * self._deployment.config.control.servo_hz * max(1, self._episodes)
         )

@@ -83,14 +83,16 @@ class GateConfig(StrictModel):
 
     `replay_s`: how much of the last recorded motion is replayed with it. `lost_after_s`: without
     a beat for this long control counts the gate as lost, and the gate the learner.
-    `simulation_field` and `simulation_episodes`: the check in a nominal simulation before the
-    first promotion; null: none. `lineage`: folder of the promoted snapshots and all verdicts.
+    `simulation_link` (module:function, as the config's `link`), `simulation_field` and
+    `simulation_episodes`: the check in a nominal simulation before the first promotion; a field of
+    null: none. `lineage`: folder of the promoted snapshots and all verdicts.
     `lockstep_lag_steps`: in lockstep the robot waits for a learner that is more policy steps
     behind, and a candidate made at step m acts once m plus this have been taken.
     """
 
     replay_s: Positive
     lost_after_s: Positive
+    simulation_link: Name
     simulation_field: Name | None
     simulation_episodes: Annotated[int, Field(ge=0)]
     lineage: Name

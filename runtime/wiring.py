@@ -243,15 +243,17 @@ def open_link(
     lockstep: bool,
     field: str | None = None,
     seed: int | None = None,
+    name: str | None = None,
 ) -> Link:
-    """Open the link that the config names and compare it with spec and config.
+    """Open the link that the config names, or another one by its `name`, and compare it with spec
+    and config.
 
     Raises:
         ConfigError: the link cannot be found, or its part of the config cannot be used.
         LinkError: what stands behind the link is another robot, or has other groups.
     """
     config = deployment.config
-    link = link_factory(config.link, deployment.config_file)(
+    link = link_factory(name or config.link, deployment.config_file)(
         config,
         deployment.config_file,
         deployment.robot,

@@ -1,5 +1,8 @@
 """The gate's check in a nominal simulation: nothing may become dangerous there."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from policies.gate_replay import MeanActor
@@ -62,5 +65,25 @@ def test_the_field_that_the_robot_works_in_is_hidden_from_the_gate(worked: Worke
 def test_a_real_robot_is_not_opened_a_second_time(worked: Worked) -> None:
     with pytest.raises(StartRefused, match="drives a real robot"):
         SimulationCheck(worked.deployment, worked.base, (), simulated=False)
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_a_robot_behind_another_link_is_checked_in_the_simulation_that_is_named(
+    job: Job, simulated: bool
+) -> None:
+    config = job.deployment.config.model_copy(update={"link": "runtime.zmq_link:open_link"})
+    behind = replace(job.deployment, config=config)
+    check = SimulationCheck(behind, job.base, (), simulated=simulated)
+    nothing = MeanActor(None, job.base.contract, job.residual, new_record(job.sizes))
+    assert not check.compare(nothing, nothing)
+
+
+@pytest.mark.parametrize("name", ["runtime.zmq_link:open_link", "nowhere.at:all"])
+def test_what_is_no_simulation_is_refused_before_there_is_a_candidate(
+    tmp_path: Path, name: str
+) -> None:
+    odd = make_job(tmp_path, {"gate.simulation_link": name, "zmq": {}})
+    with pytest.raises(StartRefused, match="simulation_field to null"):
+        SimulationCheck(odd.deployment, odd.base, (), simulated=True)
 
 

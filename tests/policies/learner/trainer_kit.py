@@ -51,6 +51,7 @@ GATE = {
     "replay_s": 1.0,
     "lost_after_s": 1.0,
     "lockstep_lag_steps": 20,
+    "simulation_link": "sims.link:open_link",
     "simulation_field": None,
     "simulation_episodes": 0,
     "lineage": "lineage",
