@@ -254,6 +254,7 @@ def test_an_event_that_comes_twice_is_heard_once(tmp_path: Path) -> None:
 
 def test_what_is_not_whole_any_more_is_version_0(tmp_path: Path) -> None:
     trust, story = undone(tmp_path)
+    trust.progress(Progress(100, 0))
     asked = trust.due_return()
     assert asked is not None
     trust.not_found(asked)
