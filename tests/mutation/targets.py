@@ -10,6 +10,9 @@ _GOVERNOR = (
     "tests/policies/test_governor.py",
     "tests/policies/test_governor_bad_input.py",
     "tests/policies/test_governor_edges.py",
+    "tests/policies/test_governor_orders.py",
+    "tests/policies/test_governor_record.py",
+    "tests/policies/test_governor_trust.py",
     f"{_TESTS}test_gate_trust.py",
 )
 
