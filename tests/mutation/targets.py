@@ -31,6 +31,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "policies/governor_record.py": (*_GOVERNOR, f"{_TESTS}test_gate_evidence.py"),
     "runtime/gate_trust.py": (
         f"{_TESTS}test_gate_trust.py",
+        f"{_TESTS}test_gate_trust_edges.py",
         f"{_TESTS}test_gate_earned.py",
         f"{_TESTS}test_gate_evidence.py",
     ),
