@@ -24,6 +24,7 @@ from policies.governor_record import (
     successes,
     tried,
 )
+from runtime.change_detector import Reference
 from runtime.faults import Fault
 from runtime.gate_wire import Beat, Grant, References
 from runtime.governor_spec import GovernorConfig
@@ -74,13 +75,18 @@ class Governor:
         self.course = Course(config)
         self._now = Standing(
             why=f"the base alone for {config.observe_episodes} episodes",
-            held=Stage.SHADOW if terms.shadow_only else None,
+            held=self._held_anyway,
         )
         self._waiting: dict[int, Episode] = {}
         self._live = 0
         self._steps = self._learnt_steps = 0
         if earned is not None:
             self._take_up(earned)
+
+    @property
+    def _held_anyway(self) -> Stage | None:
+        """The stage that the run's terms hold it in, whatever people say."""
+        return Stage.SHADOW if self._terms.shadow_only else None
 
     @property
     def stage(self) -> Stage:
@@ -183,7 +189,8 @@ class Governor:
         """Take a person's word; a version to pin must exist."""
         said = f"{order.who} says {order.kind.value}"
         if order.kind is OrderKind.RESUME:
-            self._now.held, self._now.pinned, self._now.undone = None, 0, 0
+            self._now.held = self._held_anyway
+            self._now.pinned = self._now.undone = 0
             self._begin_anew(said)
         elif order.kind is OrderKind.PIN:
             self._now.pinned = order.version
@@ -217,10 +224,9 @@ class Governor:
 
     def earned(self, place: str, interface: str, digest: str) -> Earned | None:
         """Return what the live snapshot has earned here; None unless it is ADAPTIVE."""
-        record = self.course.record
-        if self._now.stage is not Stage.ADAPTIVE or record is None:
+        own, base = self._own_record(), self.course.base
+        if own is None:
             return None
-        base, own = self.course.base, record.reference
         return Earned(
             place=place,
             interface=interface,
@@ -244,13 +250,16 @@ class Governor:
         known = course.base_known
         return 1.0 - (config.base_share_known if known else config.base_share)
 
+    def _own_record(self) -> Reference | None:
+        """Return what the residual's success is held against: its own, while it is ADAPTIVE."""
+        record = self.course.record
+        return record.reference if record and self._now.stage is Stage.ADAPTIVE else None
+
     def _references(self, critic_gap: float, update_ratio: float) -> References:
-        base, record = self.course.base, self.course.record
-        adaptive = self._now.stage is Stage.ADAPTIVE and record is not None
-        own = record.reference if record is not None and adaptive else None
+        own, base = self._own_record(), self.course.base
         return References(
             own=(own.successes, own.episodes) if own else (0, 0),
-            base=(successes(base), len(base)) if adaptive else (0, 0),
+            base=(successes(base), len(base)) if own else (0, 0),
             base_limited=limited_share(base),
             base_pressed=pressed_share(base),
             critic_gap=critic_gap,
@@ -301,7 +310,7 @@ class Governor:
         """Explore once the learner has what was observed, or where there is a snapshot anyway."""
         learns = self._terms.learner and self._learnt_steps >= self._now.warm_from
         if self._now.stage is Stage.WARM and (learns or self._live):
-            self._explore(self._now.why)
+            self._move(Stage.EXPLORE, self._now.why)
 
     def _wait(self) -> None:
         """Count down the episodes in which the residual moves nothing."""
@@ -311,7 +320,11 @@ class Governor:
         if self.course.surely_better():
             self._adapt()
         elif self._now.observed:
-            self._explore("authority is earned anew" if self._now.undone else "tried again")
+            # by way of WARM: somebody may have said shadow before the learner had what it needs
+            self._move(
+                Stage.WARM, "authority is earned anew" if self._now.undone else "tried again"
+            )
+            self._leave_warm()
         else:
             self._move(Stage.OBSERVE, "the base was not yet seen to succeed and to fail")
 
@@ -359,15 +372,13 @@ class Governor:
         if not episodes:
             self._wait()
 
-    def _explore(self, why: str) -> None:
-        self._move(self._now.held or Stage.EXPLORE, why)
-
     def _move(self, stage: Stage, why: str) -> None:
         self._now.stage, self._now.why = stage, why
 
     def _go_on(self, before: Evidence, control: Beat) -> None:
         """Go on where the gate was that died in this run."""
         self._now = before.standing
+        self.course = Course(self._config)
         self.course.go_on(before)
         now = self._now
         if now.returning is not None and now.returning.version == control.version == self._live:

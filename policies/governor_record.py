@@ -115,14 +115,16 @@ def successes(entries: Iterable[Tried]) -> int:
 
 def pressed_share(entries: Iterable[Tried]) -> float:
     """Return the share of policy steps that pressed; 0 without any."""
-    entries = list(entries)
-    return sum(one.pressed for one in entries) / max(1, sum(one.steps for one in entries))
+    return _of_steps([(one.pressed, one.steps) for one in entries])
 
 
 def limited_share(entries: Iterable[Tried]) -> float:
     """Return the share of policy steps in which the envelope acted; 0 without any."""
-    entries = list(entries)
-    return sum(one.limited for one in entries) / max(1, sum(one.steps for one in entries))
+    return _of_steps([(one.limited, one.steps) for one in entries])
+
+
+def _of_steps(counts: Collection[tuple[int, int]]) -> float:
+    return sum(some for some, _ in counts) / max(1, sum(steps for _, steps in counts))
 
 
 def _interval(entries: Collection[Tried]) -> tuple[float, float]:
@@ -159,22 +161,21 @@ class Course:
             return
         self.own.append(one)
         self._lose(self.base_floor - one.success)
-        if self.record is not None:
+        if self.record:
             self.record.add(one.success)
 
-    def correct(self, number: int, success: bool) -> bool:
-        """Somebody says otherwise of an ended episode; return whether it was counted.
+    def correct(self, number: int, success: bool) -> None:
+        """Somebody says otherwise of an ended episode, which may be none that was counted.
 
         The own record, which is counted far behind, keeps what was said first."""
         one = self._by_number.get(number)
         if one is None:
-            return False
+            return
         success = success and not one.guarded
         if one.success is not success:
             one.success = success
             if one.own:
                 self._lose(-1.0 if success else 1.0)
-        return True
 
     @property
     def base_floor(self) -> float:
@@ -196,8 +197,8 @@ class Course:
         if self.own[0].number < self.base[0].number:
             # they are from before all that is known of the base: the place may have changed
             return False
-        presses = pressed_share(self.own) <= pressed_share(self.base)
-        return presses and _interval(self.own)[0] > _interval(self.base)[1]
+        (low, _), (_, high) = _interval(self.own), _interval(self.base)
+        return low > high and pressed_share(self.own) <= pressed_share(self.base)
 
     def earn(self) -> None:
         """From now on the residual has a record of its own, begun with the last episodes."""
@@ -215,25 +216,22 @@ class Course:
         self.record = OwnRecord(Reference(*earned.own))
 
     def go_on(self, before: Evidence) -> None:
-        """Go on with what was counted before in this run."""
+        """Begin with what was counted before in this run."""
         self.loss, self.careful = before.loss, before.careful
-        self.base.clear()
-        self.own.clear()
         self.base.extend(before.base)
         self.own.extend(before.own)
         self._by_number = {one.number: one for one in (*before.base, *before.own) if one.number}
-        self.record = None
-        if before.record is not None:
-            self.record = OwnRecord(Reference(before.record.successes, before.record.episodes))
-            self.record.state.recent = before.record.recent
+        if before.record:
+            record = OwnRecord(Reference(before.record.successes, before.record.episodes))
+            record.state.recent = before.record.recent
+            self.record = record
 
     def begin_anew(self) -> None:
         """Forget what speaks for or against the residual, and all but the base's last episodes:
         the place may have changed. It begins carefully, its budget spent."""
         self.own.clear()
         self.record = None
-        while len(self.base) > self._config.observe_episodes:
-            self.base.popleft()
+        self.base = deque([*self.base][-self._config.observe_episodes :], self.base.maxlen)
         self.loss, self.careful = self._config.loss_budget, True
 
     def _lose(self, episodes: float) -> None:

@@ -124,7 +124,7 @@ class Trust:
 
     def meet(self, control: Beat) -> None:
         """Take the first word of control, before anything else is taken in or granted."""
-        if control.pinned and not self._digest_of(control.pinned):
+        if not self._digest_of(control.pinned):
             control = msgspec.structs.replace(control, pinned=0)
         self._rolled = control.rolled
         # only a control that was granted something has had a gate before

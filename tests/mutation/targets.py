@@ -10,6 +10,9 @@ _GOVERNOR = (
     "tests/policies/test_governor.py",
     "tests/policies/test_governor_bad_input.py",
     "tests/policies/test_governor_edges.py",
+    "tests/policies/test_governor_orders.py",
+    "tests/policies/test_governor_record.py",
+    "tests/policies/test_governor_trust.py",
     f"{_TESTS}test_gate_trust.py",
 )
 
@@ -28,6 +31,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "policies/governor_record.py": (*_GOVERNOR, f"{_TESTS}test_gate_evidence.py"),
     "runtime/gate_trust.py": (
         f"{_TESTS}test_gate_trust.py",
+        f"{_TESTS}test_gate_trust_edges.py",
         f"{_TESTS}test_gate_earned.py",
         f"{_TESTS}test_gate_evidence.py",
     ),

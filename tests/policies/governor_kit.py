@@ -7,6 +7,7 @@ import numpy as np
 from policies.experience import Episode, PolicyStep, StepSeen
 from policies.governor import Governor, Terms
 from policies.governor_record import Earned
+from runtime.gate_wire import Grant
 from runtime.governor_spec import GovernorConfig
 from runtime.messages import Outcome
 from runtime.outcomes import Ruling
@@ -35,8 +36,9 @@ def make_governor(
     learner: bool = True,
     earned: Earned | None = None,
     shadow_only: bool = False,
+    config: GovernorConfig = CONFIG,
 ) -> Governor:
-    return Governor(CONFIG, Terms(2, PRESSED_N, learner, shadow_only), earned)
+    return Governor(config, Terms(2, PRESSED_N, learner, shadow_only), earned)
 
 
 def step(
@@ -91,11 +93,23 @@ def mixed(good: int, bad: int) -> str:
     return "".join(letters(good, bad))
 
 
+def granted(robot: Robot) -> Grant:
+    return robot.governor.grant(0.0, 0.0, learner_lost=False)
+
+
+def exploring(
+    base: str = mixed(5, 5), *, learner: bool = True, config: GovernorConfig = CONFIG
+) -> Robot:
+    """Return a robot whose base was measured and whose learner, if any, has taken that in."""
+    robot = Robot(make_governor(learner=learner, config=config))
+    robot.run(base)
+    robot.governor.hear_progress(1000)
+    return robot
+
+
 def adaptive() -> Robot:
     """Return a robot whose residual has earned its authority with version 7."""
-    robot = Robot(make_governor())
-    robot.run(mixed(5, 5))
-    robot.governor.hear_progress(1000)
+    robot = exploring()
     robot.governor.hear_live(7)
     robot.run("+" * 20, own=True, version=7)
     robot.run("+-")

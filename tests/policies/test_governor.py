@@ -8,17 +8,20 @@ from hypothesis import strategies as st
 from policies.governor import UNDOING
 from policies.governor_record import Earned, Return
 from runtime.faults import Fault, Response, tighten
-from runtime.gate_wire import Grant, References
+from runtime.gate_wire import References
 from runtime.messages import Outcome, Stage
 from runtime.wire import Order, OrderKind
-from tests.policies.governor_kit import Robot, adaptive, make_governor, mixed
+from tests.policies.governor_kit import (
+    Robot,
+    adaptive,
+    exploring,
+    granted,
+    make_governor,
+    mixed,
+)
 
 FELL = 1 << Fault.SUCCESS_FELL
 PLACE = ("robot/field", "interface", "digest")
-
-
-def granted(robot: Robot) -> Grant:
-    return robot.governor.grant(0.0, 0.0, learner_lost=False)
 
 
 def stage(robot: Robot) -> Stage:
@@ -27,13 +30,6 @@ def stage(robot: Robot) -> Stage:
 
 def stage_granted(robot: Robot) -> Stage:
     return granted(robot).stage
-
-
-def exploring(base: str = mixed(5, 5), *, learner: bool = True) -> Robot:
-    robot = Robot(make_governor(learner=learner))
-    robot.run(base)
-    robot.governor.hear_progress(1000)
-    return robot
 
 
 # -- up ---------------------------------------------------------------------------------------

@@ -10,7 +10,15 @@ from runtime.faults import Fault
 from runtime.messages import Outcome, Stage
 from runtime.outcomes import Ruling
 from runtime.wire import Order, OrderKind
-from tests.policies.governor_kit import CONFIG, STEPS, Robot, adaptive, make_governor, mixed, step
+from tests.policies.governor_kit import (
+    CONFIG,
+    STEPS,
+    Robot,
+    adaptive,
+    exploring,
+    make_governor,
+    step,
+)
 
 NOTHING = [0.0, 0.0]
 
@@ -21,14 +29,6 @@ def authority(governor: Governor) -> list[float]:
 
 def share(governor: Governor) -> float:
     return governor.grant(0.0, 0.0, learner_lost=False).share
-
-
-def exploring() -> Robot:
-    robot = Robot(make_governor())
-    robot.run(mixed(5, 5))
-    robot.governor.hear_progress(1000)
-    assert robot.governor.stage is Stage.EXPLORE
-    return robot
 
 
 # -- hopeless and perfect -----------------------------------------------------------------------
