@@ -118,45 +118,6 @@ def test_a_time_out_is_a_failure(outcome: Outcome) -> None:
     assert watched.episode(outcome) == {"SUCCESS_FELL"}
 
 
-def held(watched: Watched, fault: Fault) -> None:
-    """Hold the arm for a tick because of a fault, and go on."""
-    watched.mode, watched.record.faults[0] = Mode.HOLD, 1 << fault
-    watched.tick()
-    watched.mode, watched.record.faults[0] = Mode.ADAPTIVE, 0
-
-
-@pytest.mark.parametrize("fault", [fault for fault in Fault if fault.name.endswith("_GUARD")])
-def test_a_success_that_a_guard_saved_is_a_failure(fault: Fault) -> None:
-    watched = Watched()
-    watched.record.own_reference[:] = NEVER_FAILED
-    watched.steps(1)
-    held(watched, fault)
-    assert watched.episode(Outcome.SUCCESS) == {"SUCCESS_FELL"}
-
-
-@pytest.mark.parametrize("fault", [Fault.LINK_LOST, Fault.UPDATE_GUARD_PASSED, Fault.OPERATOR_STOP])
-def test_other_reasons_to_hold_are_not_held_against_the_residual(fault: Fault) -> None:
-    watched = Watched()
-    watched.record.own_reference[:] = NEVER_FAILED
-    watched.steps(1)
-    held(watched, fault)
-    assert watched.episode(Outcome.SUCCESS) == set()
-
-
-def test_a_guard_is_held_against_its_own_episode_only() -> None:
-    watched = Watched()
-    watched.record.own_reference[:] = NEVER_FAILED
-    # one that took over from somebody else
-    held(watched, Fault.CONTACT_FORCE_GUARD)
-    assert watched.episode(Outcome.SUCCESS) == set()
-    watched.steps(1)
-    held(watched, Fault.CONTACT_FORCE_GUARD)
-    watched.mode = Mode.HOMING
-    watched.tick(Outcome.ABORT)
-    watched.mode = Mode.ADAPTIVE
-    assert watched.episode(Outcome.SUCCESS) == set()
-
-
 @pytest.mark.parametrize("outcome", [Outcome.ABORT, Outcome.UNKNOWN])
 def test_what_nobody_judged_counts_for_nothing(outcome: Outcome) -> None:
     watched = Watched()

@@ -3,18 +3,16 @@
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import zmq
 
 from runtime import zmq_link
-from runtime.config import Config, load_config, load_robot
+from runtime.config import load_robot
 from runtime.envelope.certificate import ENVELOPE_SEAL, Certificate
-from runtime.errors import ConfigError, LinkError
+from runtime.errors import LinkError
 from runtime.messages import Command as TickCommand
 from runtime.messages import (
-    GroupSize,
     Outcome,
     SignalKind,
     SignalSource,
@@ -24,14 +22,10 @@ from runtime.messages import (
     new_inputs,
 )
 from runtime.robot_codes import DeviceState, OutcomeCode, Refusal, SignalCode
-from runtime.robot_hashes import robot_hash
 from runtime.robot_socket import OPTIONS
 from runtime.robot_wire import (
     Arm,
     Command,
-    FromClient,
-    FromDevice,
-    Group,
     GroupSample,
     Heartbeat,
     Hello,
@@ -39,95 +33,19 @@ from runtime.robot_wire import (
     Refused,
     Release,
     Signal,
-    Welcome,
-    decode_from_client,
     encode,
 )
-from runtime.zmq_link import ZmqLink, open_link
+from runtime.zmq_link import ZmqLink
 from tests.benchmarks.kit import CONFIG_FILE
-
-JOINTS = 7
-GROUPS = (GroupSize("force", 3), GroupSize("task", 4))
-SESSION, LEASE_NS = 77, 400_000_000
-Message = TypeVar("Message", bound=FromClient)
-
-
-class Device:
-    """A robot in the test's own hands: it says what it is told to say, and nothing by itself."""
-
-    def __init__(self, endpoint: str) -> None:
-        self.context = zmq.Context()
-        self.socket: zmq.Socket[bytes] = self.context.socket(zmq.ROUTER)
-        self.socket.linger = 0
-        self.socket.bind(endpoint)
-        self.routing = b""
-        self.heard: list[FromClient] = []
-
-    def say(self, message: FromDevice | bytes) -> None:
-        data = message if isinstance(message, bytes) else encode(message)
-        self.socket.send_multipart([self.routing, data])
-
-    def listen(self) -> None:
-        while self.socket.poll(1):
-            self.routing, data = self.socket.recv_multipart()
-            message = decode_from_client(data)
-            assert isinstance(message, FromClient)
-            self.heard.append(message)
-
-    def last(self, kind: type[Message]) -> Message:
-        self.listen()
-        return [message for message in self.heard if isinstance(message, kind)][-1]
-
-    def close(self) -> None:
-        self.socket.close()
-        self.context.term()
-
-
-def welcome(nonce: int, session: int = SESSION, epoch: int = 5) -> Welcome:
-    joints = tuple(f"joint{i + 1}" for i in range(JOINTS))
-    groups = (Group("joints", 3 * JOINTS), Group("force", 3), Group("task", 4))
-    return Welcome(
-        nonce=nonce,
-        session=session,
-        epoch=epoch,
-        robot="panda",
-        simulated=True,
-        period_ns=2_000_000,
-        lease_ns=LEASE_NS,
-        watchdog_ns=20_000_000,
-        joints=joints,
-        groups=groups,
-    )
-
-
-def observation(
-    sequence: int, answers_ns: int, state: DeviceState = DeviceState.IDLE, **changes: object
-) -> Observation:
-    stamp_ns = 1_000_000_000 + sequence
-    joints = tuple(0.01 * i + sequence for i in range(3 * JOINTS))
-    values: dict[str, object] = {
-        "session": SESSION,
-        "sequence": sequence,
-        "stamp_ns": stamp_ns,
-        "answers_stamp_ns": answers_ns,
-        "state": state,
-        "epoch": 5,
-        "executed_count": 0,
-        "groups": (
-            GroupSample(sequence, stamp_ns, joints),
-            GroupSample(sequence, stamp_ns, (1.0, 2.0, 3.0)),
-            GroupSample(9, stamp_ns - 500, (0.1, 0.2, 0.3, 0.4)),
-        ),
-    }
-    return Observation(**(values | changes))  # type: ignore[arg-type]
-
-
-def settings(folder: Path) -> tuple[Config, str]:
-    config = load_config(CONFIG_FILE)
-    endpoint = f"ipc://{folder}/robot"
-    zmq_block = {"endpoint": endpoint, "connect_s": 0.3}
-    data = config.model_dump() | {"zmq": zmq_block}
-    return Config.model_validate(data), endpoint
+from tests.runtime.zmq_link_kit import (
+    GROUPS,
+    JOINTS,
+    SESSION,
+    Device,
+    observation,
+    settings,
+    welcome,
+)
 
 
 @pytest.fixture
@@ -373,20 +291,6 @@ def test_a_silent_device_is_greeted_anew_and_its_goodbye_comes(
     until(lambda: any(isinstance(m, Release) for m in device.heard), device.listen)
 
 
-# -- the start ------------------------------------------------------------------------------------
-
-
-def open_(config: Config, **changes: object) -> ZmqLink:
-    robot = load_robot(config, CONFIG_FILE)
-    asked: dict[str, object] = {"lockstep": False, "field": None, "seed": None}
-    return open_link(config, CONFIG_FILE, robot, 4.0, **(asked | changes))  # type: ignore[arg-type]
-
-
-def test_nobody_there_is_said_with_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(LinkError, match=r"no robot answers within 0\.3 s.*start its driver"):
-        open_(settings(tmp_path)[0])
-
-
 def test_a_refusal_names_what_differs(link: ZmqLink, device: Device) -> None:
     def turn() -> None:
         link.write(None)
@@ -400,54 +304,3 @@ def test_a_refusal_names_what_differs(link: ZmqLink, device: Device) -> None:
     )
     with pytest.raises(LinkError, match="robot hash, another robot: we have aa, it has bb"):
         link.connect(2.0)
-
-
-@pytest.mark.parametrize(
-    ("block", "said"),
-    [
-        (None, "needs the block `zmq`"),
-        ({"endpoint": "udp://127.0.0.1:5555"}, "allowed are ipc:// and tcp://"),
-        ({"endpoint": "tcp://192.0.2.1:5555"}, "without keys"),
-        ({"endpoint": "tcp://127.0.0.1:5555"}, "loopback: true"),
-        ({"endpoint": "tcp://robot.example:5555", "loopback": True}, "without keys"),
-    ],
-)
-def test_what_others_could_reach_is_refused(block: dict[str, object] | None, said: str) -> None:
-    data = load_config(CONFIG_FILE).model_dump() | {"zmq": block}
-    with pytest.raises(ConfigError, match=said):
-        open_(Config.model_validate(data))
-
-
-@pytest.mark.parametrize("changes", [{"lockstep": True}, {"field": "field"}, {"seed": 1}])
-def test_a_robot_keeps_its_own_time_and_place(tmp_path: Path, changes: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match="keeps its own time and place"):
-        open_(settings(tmp_path)[0], **changes)
-
-
-def test_missing_keys_are_named(tmp_path: Path) -> None:
-    curve = {"secret_key": str(tmp_path / "none"), "device_key": str(tmp_path / "none")}
-    block = {"endpoint": "tcp://192.0.2.1:5555", "curve": curve}
-    data = load_config(CONFIG_FILE).model_dump() | {"zmq": block}
-    with pytest.raises(ConfigError, match="which does not exist"):
-        open_(Config.model_validate(data))
-    (tmp_path / "none").write_text("no key\n")
-    with pytest.raises(ConfigError, match="trimtab keys"):
-        open_(Config.model_validate(data))
-
-
-def test_the_options_are_set_before_the_connection(
-    tmp_path: Path, device: Device, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config, _ = settings(tmp_path)
-    seen: list[int | bytes] = []
-
-    class Watched(zmq.Socket[bytes]):
-        def connect(self, addr: str) -> "zmq.Socket[bytes]":  # type: ignore[override]
-            seen.extend(self.getsockopt(option) for option in OPTIONS)
-            return super().connect(addr)  # type: ignore[return-value]
-
-    monkeypatch.setattr(zmq.Context, "_socket_class", Watched)
-    with pytest.raises(LinkError):
-        open_(config)
-    assert seen == list(OPTIONS.values())
-    assert robot_hash(load_robot(config, CONFIG_FILE)) == device.last(Hello).robot_hash
