@@ -78,7 +78,7 @@ class Link(Protocol):
         """Send a command; None says that this tick has none (disarmed): lockstep time still runs.
 
         Raises:
-            LinkError: the certificate is not the envelope's.
+            LinkError: the certificate is not the envelope's, or the link is closed.
         """
         ...
 

@@ -198,8 +198,10 @@ class ZmqLink:
         """Send a command, or a sign of life when one is due.
 
         Raises:
-            LinkError: the certificate is not the envelope's.
+            LinkError: the certificate is not the envelope's, or the link is closed.
         """
+        if self._socket.closed:
+            raise LinkError("the link to the robot is closed; open a new one to drive it")
         now_ns = self._clock.now_ns()
         if certified is not None and not isinstance(certified, Certificate):
             raise LinkError(

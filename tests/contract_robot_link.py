@@ -292,6 +292,8 @@ def test_closed_the_robot_holds_and_closing_twice_is_closing(robot: Robot) -> No
     first.link.close()
     first.link.close()
     assert time.monotonic() - begun_s < 1.0
+    with pytest.raises(LinkError, match="closed"):
+        first.link.write(None)
     if not robot.pid:
         return
     second = Hand(robot.opened(), joints, groups, robot.tick_s)

@@ -33,6 +33,11 @@ def test_the_committed_page_is_up_to_date() -> None:
     assert page == safety_page(), "SAFETY.md is out of date: make safety"
 
 
+def test_the_readme_counts_the_rows() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"knows {len(ROWS)} faults by name" in readme
+
+
 def test_the_command_prints_the_page() -> None:
     said = trimtab("faults", "--safety")
     assert said.code == 0
