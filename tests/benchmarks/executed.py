@@ -6,7 +6,7 @@ arm are written again by hand. Commands themselves are judged by the independent
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import numpy as np
 
@@ -72,13 +72,15 @@ class Sent:
         for begin, end in pairwise(edges):
             self.covered.append((int(now_ns[begin]), int(now_ns[end - 1])))
 
-    def find(self, target_rad: Sequence[float], until_ns: int) -> tuple[int, Floats] | None:
-        """Return when the newest command to exactly there was sent by a time, and its speed
-        (rad/s); None if there is none."""
-        for sent_ns, dq in reversed(self._of.get(np.array(target_rad).tobytes(), [])):
-            if sent_ns <= until_ns:
-                return sent_ns, dq
-        return None
+    def find(
+        self, target_rad: Sequence[float], after_ns: int, until_ns: int
+    ) -> list[tuple[int, Floats]]:
+        """Return when commands to exactly there were sent between two times, and their speed
+        (rad/s), the newest first. A stop's last two go to one place, the first of them still fast.
+        """
+        there = reversed(self._of.get(np.array(target_rad).tobytes(), []))
+        newer = takewhile(lambda one: one[0] > after_ns, there)
+        return [one for one in newer if one[0] <= until_ns]
 
     def knows(self, now_ns: int) -> bool:
         """Whether everything was recorded that could be executed at this time."""
@@ -96,11 +98,14 @@ class ExecutedChecker:
 
     def _forget(self) -> None:
         self._target: list[float] = []
-        self._pace: list[float] | None = [0.0] * len(LOW_RAD)
+        # what the speed may be now; empty: unknown
+        self._paces: list[list[float]] = [[0.0] * len(LOW_RAD)]
         self._coasted = 0
         self._counts: dict[int, int] = {}
         self._first = True
         self._stopped_epoch = -1
+        # no command that was sent until then comes any more
+        self._after_ns = 0
         self._last: tuple[int, list[float]] | None = None
 
     def follow(self, entries: Sequence[Entry]) -> Judged:
@@ -146,26 +151,27 @@ class ExecutedChecker:
         last = self._counts.get(period.session, 0)
         self._require(period, period.count > last, "a command was executed twice, or an older one")
         self._counts[period.session] = period.count
-        found = self._sent.find(period.target_rad, period.now_ns)
-        if found is None:
+        found = self._sent.find(period.target_rad, self._after_ns, period.now_ns)
+        if not found:
             judged.unmatched += 1
             known = self._sent.knows(period.now_ns)
-            self._require(period, not known, "what was executed is no command of a daemon")
+            self._require(period, not known, "it executed no command of a daemon, or an old one")
         self._place(period, found)
-        # of a command that nobody recorded the speed is not known
-        self._pace = None if found is None else found[1].tolist()
+        # a robot that is late may execute the one before the newest
+        self._paces = [speed.tolist() for _, speed in found]
+        self._after_ns = found[-1][0] if found else self._after_ns
         self._coasted, self._first = 0, False
-        self._last = None if found is None else (found[0], period.target_rad)
+        self._last = (found[0][0], period.target_rad) if found else None
 
-    def _place(self, period: Period, found: tuple[int, Floats] | None) -> None:
+    def _place(self, period: Period, found: Sequence[tuple[int, Floats]]) -> None:
         """No leap: after arming from where it stood, else what the speed limit allows in the time
         between two commands."""
         if self._first:
             near = zip(period.target_rad, self._target or period.target_rad, strict=True)
             began = all(abs(a - b) <= JUMP_RAD + _AT_REST_RAD for a, b in near)
             self._require(period, began, "it began elsewhere than it stood")
-        elif found is not None and self._last is not None:
-            between_s = (found[0] - self._last[0]) * 1e-9 + DT_S
+        elif found and self._last is not None:
+            between_s = (found[0][0] - self._last[0]) * 1e-9 + DT_S
             joints = zip(period.target_rad, self._last[1], SPEED_RAD_S, strict=True)
             fair = all(abs(a - b) <= v * between_s + _ROUNDING_RAD for a, b, v in joints)
             self._require(period, fair and between_s > 0.0, "the target leapt")
@@ -173,24 +179,35 @@ class ExecutedChecker:
     def _coast(self, period: Period, pace: list[float]) -> None:
         self._coasted += 1 + period.skipped
         self._require(period, self._coasted <= COAST_PERIODS, "coasted for more than three periods")
-        before = pace if self._pace is None else self._pace
-        same = all(abs(a - b) <= 1e-6 for a, b in zip(pace, before, strict=True))
-        self._require(period, same, "coasting changed the speed")
-        self._pace = before
+        same = [before for before in self._paces or [pace] if _alike(pace, before)]
+        self._require(period, bool(same), "coasting changed the speed")
+        self._paces = same or [pace]
 
     def _slow_down(self, period: Period, pace: list[float]) -> None:
         """Braking and holding: never faster, never turned round, no harder than the drive may."""
-        before = pace if self._pace is None else self._pace
-        for joint, (now, then) in enumerate(zip(pace, before, strict=True)):
-            slower = abs(then) - abs(now)
-            fair = now * then >= -1e-6 and slower >= -1e-6
-            fair = fair and slower <= BRAKE_RAD_S2[joint] * DT_S + 1e-6
-            self._require(period, fair, f"{period.did} of joint {joint} was no braking")
-        self._pace = pace
+        wrong = min((_no_braking(pace, before) for before in self._paces or [pace]), key=len)
+        for joint in wrong:
+            self._require(period, False, f"{period.did} of joint {joint} was no braking")
+        self._paces = [pace]
 
     def _require(self, period: Period, kept: bool, what: str) -> None:
         if not kept:
             self.judged.broken.append(Broken(period.now_ns, what))
+
+
+def _alike(pace: Sequence[float], before: Sequence[float]) -> bool:
+    return all(abs(a - b) <= 1e-6 for a, b in zip(pace, before, strict=True))
+
+
+def _no_braking(pace: Sequence[float], before: Sequence[float]) -> list[int]:
+    """Return the joints that did not brake fairly from one speed to the next."""
+    joints = []
+    for joint, (now, then) in enumerate(zip(pace, before, strict=True)):
+        slower = abs(then) - abs(now)
+        fair = now * then >= -1e-6 and slower >= -1e-6
+        if not (fair and slower <= BRAKE_RAD_S2[joint] * DT_S + 1e-6):
+            joints.append(joint)
+    return joints
 
 
 def command_violations(record: Record) -> list[str]:
