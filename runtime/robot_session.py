@@ -57,6 +57,7 @@ class RobotSession:
         self._count = 0
         self._answers_ns = 0
         self._answered = 0
+        self._older_ns = 0
         self._numbers = [0] * len(welcome.groups)
         self._lost = [0] * len(welcome.groups)
         self._shown = [0] * len(welcome.groups)
@@ -108,6 +109,7 @@ class RobotSession:
         if self.observation is not None:
             groups = self.observation.groups
             self._answered = groups[0].sequence
+            self._older_ns = self.observation.stamp_ns - groups[0].stamp_ns
             for index, sample in enumerate(groups):
                 if sample.sequence != self._shown[index]:
                     self._numbers[index] += 1 + self._lost[index]
@@ -195,15 +197,20 @@ class RobotSession:
         return self._armed
 
     def command(self, command: messages.Command, now_ns: int) -> Command:
-        """Return a COMMAND that says what the daemon's command says."""
+        """Return a COMMAND that says what the daemon's command says.
+
+        The daemon answers the joints' own sample. On the wire an OBSERVATION is answered, so what
+        the sample was older than that is taken from how long the command is valid.
+        """
+        older_ns = self._older_ns
         return Command(
             session=self.welcome.session,
             count=self._next(),
             stamp_ns=now_ns,
-            answers_stamp_ns=command.answers_device_stamp_ns,
+            answers_stamp_ns=max(0, command.answers_device_stamp_ns + older_ns),
             epoch=command.epoch + self._ahead,
             answers_sequence=self._answered,
-            valid_for_ns=command.valid_for_ns,
+            valid_for_ns=max(0, command.valid_for_ns - max(0, older_ns)),
             q=tuple(command.q),
             dq=tuple(command.dq),
         )

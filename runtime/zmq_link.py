@@ -43,10 +43,11 @@ from runtime.zmq_threads import new_context
 _WHO = f"trimtab, process {os.getpid()} on {platform.node():.64}"
 _FRAMES_A_TICK = 256
 _RECEIVE_NS = seconds_to_ns(0.0005)
-_HELLO_AGAIN_NS = seconds_to_ns(0.5)
+_HELLO_AGAIN_NS = seconds_to_ns(0.1)
 _ARM_AGAIN_NS = seconds_to_ns(0.02)
 _POLL_MS = 20
 _OTHER_ROBOT = "`trimtab hashes` shows what its driver must be built for"
+# these may pass by themselves, and are asked again
 _WAYS_OUT = {
     Refusal.LEASE: "stop that one first; one that died loses the lease by itself",
     Refusal.NOT_NOW: "start again once the robot is ready",
@@ -112,7 +113,7 @@ class ZmqLink:
             self._keep_alive(self._clock.now_ns())
             self._socket.poll(_POLL_MS)
             self._receive()
-            if self.refused is not None and self.refused.code is not Refusal.LEASE:
+            if self.refused is not None and self.refused.code not in _WAYS_OUT:
                 raise LinkError(_refusal_words(self.refused))
 
     def rest(self) -> None:
@@ -149,7 +150,8 @@ class ZmqLink:
         """Take what arrived; put the newest sample of each group into `inputs`.
 
         Received counts from when we sent what the observation answers: no common clock is needed,
-        and a sample is never taken for younger than it is.
+        and a sample is never taken for younger than it is. Two answers may bound one sample, or a
+        newer one; the later bound holds.
         """
         self._receive()
         session = self._session
@@ -164,8 +166,11 @@ class ZmqLink:
         joints = self._sizes[0] // 3
         inputs.group_sequence[:] = session.look()
         for index, sample in enumerate(observation.groups):
-            older_ns = observation.stamp_ns - sample.stamp_ns
-            inputs.group_received_ns[index] = observation.answers_stamp_ns - older_ns
+            older_ns = max(0, observation.stamp_ns - sample.stamp_ns)
+            received_ns = observation.answers_stamp_ns - older_ns
+            if sample.stamp_ns >= inputs.group_device_stamp_ns.item(index):
+                received_ns = max(received_ns, inputs.group_received_ns.item(index))
+            inputs.group_received_ns[index] = received_ns
             inputs.group_device_stamp_ns[index] = sample.stamp_ns
             if index:
                 inputs.view[self._fields[index - 1]][:] = sample.values
@@ -272,8 +277,10 @@ class ZmqLink:
             session.take(message)
 
     def _fits(self, message: Observation) -> bool:
-        """Whether every group has as many numbers as it was announced with."""
-        return tuple([len(sample.values) for sample in message.groups]) == self._sizes
+        """Whether every group has as many numbers as it was announced with, and what it answers
+        has been said: an echo out of the future would make every sample young."""
+        sizes = tuple([len(sample.values) for sample in message.groups])
+        return sizes == self._sizes and message.answers_stamp_ns <= self._clock.now_ns()
 
     def _begin(self, welcome: Welcome) -> None:
         self._session = RobotSession(welcome)

@@ -47,6 +47,7 @@ class BridgeConfig(StrictModel):
     `watchdog_s`, `lease_s`: the protocol's. `loopback`: allows a loopback address without keys.
     `episode_s`: how long the daemon's episodes last; the simulated person at the bench waits for
     their end. `clock_drift_ppm`: how much faster the device's clock runs than this machine's.
+    `bus_s`: how long before it is told of a sample of the joints was taken, as on a drive's bus.
     `realtime`: how the process is scheduled; none: like any other, and late on a busy machine.
     """
 
@@ -57,6 +58,7 @@ class BridgeConfig(StrictModel):
     curve: CurveConfig | None = None
     episode_s: Positive = 4.0
     clock_drift_ppm: Finite = 0.0
+    bus_s: Annotated[float, Field(ge=0, le=0.01, allow_inf_nan=False)] = 0.0001
     realtime: RealtimeConfig | None = None
     network_seed: Annotated[int, Field(ge=0)] = 0
     to_robot: DirectionFaults = DirectionFaults()

@@ -172,7 +172,9 @@ def build_robot(setup: Setup, log: ExecutionLog) -> BridgedRobot:
     device = RobotDevice(
         facts, bounds_of(robot), plant.q.copy(), lambda: secrets.randbelow(2**62) + 1, log
     )
-    return BridgedRobot(plant, device, setup.bridge.episode_s)
+    return BridgedRobot(
+        plant, device, setup.bridge.episode_s, seconds_to_ns(setup.bridge.bus_s)
+    )
 
 
 @contextmanager

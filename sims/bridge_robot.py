@@ -29,17 +29,21 @@ class DriveLine(CommandReceiver):
 
 
 class BridgedRobot:
-    """Plant, device and the person at the bench. `episode_s`: how long an episode lasts.
+    """Plant, device and the person at the bench. `episode_s`: how long an episode lasts; `bus_ns`:
+    how long before a period its joints were measured.
 
-    The task's samples are stamped by the device's clock, which `step` is given.
+    All samples are stamped by the device's clock, which `step` is given.
     """
 
-    def __init__(self, plant: Plant, device: RobotDevice, episode_s: float) -> None:
+    def __init__(
+        self, plant: Plant, device: RobotDevice, episode_s: float, bus_ns: int = 0
+    ) -> None:
         latency_s = plant.config.field_block(plant.config.field).action_latency_s
         self.plant = plant
         self.device = device
         self._line = DriveLine(plant.q.copy(), plant.period_ns, latency_s)
         plant.device = self._line
+        self._bus_ns = bus_ns
         self._person = EpisodeDriver(plant, episode_s)
         self._task = GroupSample(0, 0, ())
 
@@ -71,8 +75,8 @@ class BridgedRobot:
             self._task = GroupSample(task.sequence, stamp_ns, tuple(task.pose.tolist()))
         joints = (*plant.q.tolist(), *plant.dq.tolist(), *plant.tau.tolist())
         groups = (
-            GroupSample(plant.sequence, now_ns, joints),
-            GroupSample(plant.sequence, now_ns, tuple(plant.force.tolist())),
+            GroupSample(plant.sequence, now_ns - self._bus_ns, joints),
+            GroupSample(plant.sequence, now_ns - self._bus_ns, tuple(plant.force.tolist())),
             self._task,
         )
         return Measured(plant.q.copy(), plant.dq.copy(), groups)

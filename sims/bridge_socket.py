@@ -3,6 +3,7 @@
 Sections 1 and 9 of the protocol.
 """
 
+import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,7 +71,11 @@ def bound(endpoint: str, config: BridgeConfig) -> Iterator[DeviceSocket]:
     keys = _key_pair(Path(config.curve.secret_key)) if config.curve is not None else None
     # below the robot, which they must not keep, and above everything else
     priority = None if config.realtime is None else max(1, config.realtime.priority - 1)
-    with new_context(priority) as context, _authenticated(context, config.curve):
+    with (
+        _alone_at(endpoint),
+        new_context(priority) as context,
+        _authenticated(context, config.curve),
+    ):
         socket = context.socket(zmq.ROUTER)
         try:
             for option, value in OPTIONS.items():
@@ -82,6 +87,23 @@ def bound(endpoint: str, config: BridgeConfig) -> Iterator[DeviceSocket]:
             yield DeviceSocket(socket)
         finally:
             socket.close(0)
+
+
+@contextmanager
+def _alone_at(endpoint: str) -> Iterator[None]:
+    """Hold a lock beside an ipc socket: a second bind there would take over who connects from now
+    on, and the first device would drive the same robot on. Raises LinkError."""
+    if not endpoint.startswith("ipc://"):
+        yield
+        return
+    with Path(endpoint.removeprefix("ipc://") + ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LinkError(
+                f"{endpoint}: another driver listens there; stop it, or choose another address"
+            ) from None
+        yield
 
 
 def _bind(socket: "zmq.Socket[bytes]", endpoint: str) -> None:

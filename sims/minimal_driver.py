@@ -2,6 +2,7 @@
 
 Run it as minimal_driver.py ipc:///FOLDER/SOCKET ROBOT_HASH CONTRACT_HASH (see `trimtab hashes`);
 put your drives where the toy's are. Left out: observers, signals, ERROR, category 1, CURVE keys."""
+from fcntl import LOCK_EX, LOCK_NB, flock
 from math import copysign, isfinite
 from pathlib import Path
 from secrets import randbits
@@ -16,17 +17,17 @@ JOINTS, RANGE, SPEED, BRAKE, LAG_S, DT_S = ["a", "b"], 3.0, 2.0, 5.0, 0.02, 0.00
 PERIOD, WATCHDOG, REST, REQUEST, LEASE = (ms * 10**6 for ms in (2, 20, 100, 200, 500))  # ns
 HELLO, HEARTBEAT, ARM, COMMAND, RELEASE, STOP = range(1, 7)
 IDLE, ARMED, BRAKING, STOPPING, STOPPED = range(5)
-FACTS = ["toy", True, PERIOD, LEASE, WATCHDOG, JOINTS, [["joints", 3 * len(JOINTS)]]]
+ME = ["toy", True, PERIOD, LEASE, WATCHDOG, JOINTS, [["joints", 3 * len(JOINTS)]]]
 # what each message is made of: u63, u32, role, category, epoch; text, bin[32], list of numbers
 FORMS = ["", "uuurtbb", "uuuuuuu", "uuuuuuet", "uuuuuueuull", "uuuuuu", "uuuctt"]
 WHOLE = {"u": range(2**63), "w": range(2**32), "r": range(2), "c": range(1, 3), "e": range(2**62)}
 FITS: Any = {"t": lambda x: len(x.encode()) <= 256, "b": lambda x: len(x.hex()) == 64, "l": lambda
              x: type(x) is list and len(x) <= 1024 and {*map(type, x)} <= {int, float}}
-
 folder, router = Path(argv[1].removeprefix("ipc://")).parent, zmq.Context().socket(zmq.ROUTER)
 if not folder.is_absolute() or (folder.exists() and folder.stat().st_mode & 0o077):
     raise SystemExit(f"{argv[1]}: allowed is ipc:///FOLDER/SOCKET, the folder with mode 0700")
 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+flock(alone := Path(f"{argv[1][6:]}.lock").open("w"), LOCK_EX | LOCK_NB)  # one driver a robot
 for option in ((zmq.LINGER, 0), (zmq.SNDHWM, 16), (zmq.RCVHWM, 256), (zmq.MAXMSGSIZE, 65536)):
     router.setsockopt(*option)
 router.bind(argv[1])
@@ -34,9 +35,9 @@ router.bind(argv[1])
 q, dq, target, speed = ([0.0] * len(JOINTS) for _ in range(4))
 state = epoch = session = counted = newest = coasted = done = still = left = 0
 heard = moved = until = since = report = due = now = monotonic_ns()
-client, holder, stop, drops, sent, stops, told = b"", "", (0, "", ""), [0] * 11, [0], [0], (0, 0)
+peer, owner, stop, drops, sent, stops, told = (b"", 0), "", (0, "", ""), [0] * 11, [0], [0], (0, 0)
 # the command that is done, and the next: q, dq, count, stamp; out is what is to be sent
-last, pending, waiting, answers, out = None, None, [], {}, []  # type: Any, Any, Any, Any, Any
+last, pending, waiting, out = None, None, [], []  # type: Any, Any, Any, Any
 while True:  # one turn is one period of the drives, and begins with what has arrived
     while left and router.poll(0):
         (to, frame, *more), now, left = router.recv_multipart(), monotonic_ns(), left - 1
@@ -52,31 +53,32 @@ while True:  # one turn is one period of the drives, and begins with what has ar
             nonce, its = message[2], [str(version), *(x.hex() for x in message[5:])]
             why = [(i, "", a, b) for i, a, b in zip((1, 2, 3), its, ["1", *argv[2:]]) if a != b]
             why += [(5, "commanders only", "", "")] * (message[3:4] == [0])
-            why += [(4, f"{holder:.99} since {(now - since) / 1e9:.1f} s", "", "")] * bool(session)
-            if not why and (to, nonce) not in answers:
-                session, client, holder, since, heard = randbits(62) + 1, to, said[2], now, now
+            lives = f"{owner:.99} since {(now - since) / 1e9:.1f} s"
+            why += [(4, lives, "", "")] * (session > 0 and (to, nonce) != peer)
+            if not why and not session:
+                session, peer, owner, since = randbits(62) + 1, (to, nonce), said[2], now
                 counted, newest, done, sent = 0, 0, 0, []
-            answer = (66, 1, nonce, *why[0]) if why else (65, 1, nonce, session, epoch, *FACTS)
-            answers = {(to, nonce): answer, **dict([*answers.items()][:255])}
-            out.append((to, *answers[to, nonce]))
+            heard = heard if why else now
+            out += [(to, 66, 1, nonce, *why[0]) if why else (to, 65, 1, nonce, session, epoch, *ME)]
         elif not code and kind == STOP:
             report, waiting = 0, [*dict.fromkeys([*waiting, (to, *said[:2])])][-64:]
-            if said[0] not in stops:
+            if not said[0] or said[0] not in stops:
                 state, epoch, pending, stop = STOPPING, epoch + 1, None, (said[0], *said[2:])
                 stops = [*stops[-999:], said[0]]
         elif not code:
             number, count, stamp, echo, *rest = said
             oldest = {HEARTBEAT: LEASE, COMMAND: min([WATCHDOG, *rest[2:3]])}.get(kind, REQUEST)
-            must = [(10, session and (to, number) == (client, session)), (3, count > counted)]
+            must = [(10, session and (to, number) == (peer[0], session)), (3, count > counted)]
             must += [(2, echo in sent and now - echo <= oldest)]
-            if kind == ARM:
-                must += [(4, rest[0] > epoch), (11, still and state in (IDLE, STOPPED))]
+            if kind in (ARM, COMMAND):
+                must += [(4, rest[0] >= epoch + (kind == ARM)), (8, rest[0] <= epoch + 2**32)]
+                must += [(11, kind == COMMAND or (still and state in (IDLE, STOPPED)))]
             if kind == COMMAND:
-                new, _, _, x, v = rest
+                x, v = rest[3:]
                 end = [a + b * (3 * DT_S + abs(b) / BRAKE / 2) for a, b in zip(x, v)]
                 leap = SPEED * (min(stamp - last[3], WATCHDOG) + PERIOD) * 1e-9 if last else 0.05
                 near = all(abs(a - b) <= leap for a, b in zip(x, last[0] if last else q))
-                must += [(4, new >= epoch), (5, state == ARMED), (6, len(x) == len(v) == len(q))]
+                must += [(5, state == ARMED), (6, len(x) == len(v) == len(q))]
                 must += [(7, all(map(isfinite, x + v))), (8, all(abs(a) <= RANGE for a in x + end))]
                 must += [(8, all(abs(b) <= SPEED for b in v)), (8 if last else 9, near)]
             code = next((code for code, passed in must if not passed), 0)
@@ -88,7 +90,6 @@ while True:  # one turn is one period of the drives, and begins with what has ar
                 epoch, pending, until = rest[0], (x, v, count, stamp), echo + WATCHDOG
             session = 0 if kind == RELEASE and not code else session
         drops[code - 1] += code > 0
-
     session = session if (now := monotonic_ns()) - heard <= LEASE else 0
     coasted, last, pending = 0 if pending else coasted + 1, pending or last, None
     if state == ARMED and (not session or now > until or (last and coasted > 3)):
@@ -103,17 +104,16 @@ while True:  # one turn is one period of the drives, and begins with what has ar
     moved = moved if all(abs(v) <= 0.01 for v in [*dq, *speed]) else now
     still, fastest = now - moved >= REST, max(map(abs, dq))
     state = {BRAKING: IDLE, STOPPING: STOPPED}.get(state, state) if still else state
-
     if waiting and (still or now >= report):
         out += [(to, 70, 1, number, category == 2, 2, epoch, state, still, fastest, now,
                  "no category 1" * (category != 2)) for to, number, category in waiting]
         waiting, report = [] if still else waiting, now + WATCHDOG
     if session:
-        sent, group = [*sent[-249:], now], [now, now, [*q, *dq, *[0.0] * len(q)]]
-        out.append((client, 67, 1, session, now, now, newest, state, epoch, done, [group]))
-    if session and told != (state, now // 10**9):
-        out.append((client, 69, 1, session, now, state, epoch, *stop, drops))
-        told = state, now // 10**9
+        stamp, group = monotonic_ns(), [now, now, [*q, *dq, *[0.0] * len(q)]]
+        out.append((peer[0], 67, 1, session, now, stamp, newest, state, epoch, done, [group]))
+        sent = [*sent[-499:], now, stamp]
+    if session and told != (told := (state, now // 10**9)):
+        out.append((peer[0], 69, 1, session, now, state, epoch, *stop, drops))
     for to, *message in out:
         router.send_multipart([to, msgpack.packb(message)])
     due, out, left = max(due + PERIOD, now), [], 256

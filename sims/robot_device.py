@@ -52,8 +52,8 @@ from sims.robot_sessions import (
 from sims.robot_stops import Standing, StopLedger
 
 REQUEST_AGE_NS = 200_000_000
-# the last epoch that a client may name: every stop still has to raise it by one
-EPOCH_MAX = 2**62
+# how far ahead a client may go: somebody else still has to name a higher one after it
+EPOCH_LEAP = 2**32
 
 Outgoing = tuple[bytes, FromDevice]
 Reason = tuple[DropCode, str]
@@ -154,8 +154,6 @@ class RobotDevice:
     def _hello(self, routing: bytes, hello: Hello, now_ns: int) -> list[Outgoing]:
         ready = self.state is not DeviceState.FAULT
         answer = self._sessions.hello(routing, hello, self.epoch, now_ns, ready=ready)
-        if answer is None:
-            return self._drop(routing, hello, (DropCode.REPEATED, "its session is over"), now_ns)
         self.taken += 1
         session, what = 0, "began"
         if isinstance(answer, Refused):
@@ -219,8 +217,8 @@ class RobotDevice:
     def _arm(self, arm: Arm, now_ns: int) -> Reason | None:
         if not (self.epoch < arm.epoch):
             return DropCode.OLD_EPOCH, f"allowed: above {self.epoch}"
-        if not (arm.epoch <= EPOCH_MAX):
-            return DropCode.LIMITS, f"allowed: epochs up to {EPOCH_MAX}"
+        if not (arm.epoch <= self.epoch + EPOCH_LEAP):
+            return DropCode.LIMITS, f"allowed: epochs up to {self.epoch + EPOCH_LEAP}"
         if self.state not in _READY_TO_ARM or not self._rest.at_rest:
             return DropCode.NOT_AT_REST, f"the robot is {self.state.name} and " + (
                 "stands" if self._rest.at_rest else "has moved within 0.1 s"
@@ -240,8 +238,8 @@ class RobotDevice:
         refusal = self._follower.refusal(command, self._measured.q_rad)
         if refusal is not None:
             return refusal
-        if not (command.epoch <= EPOCH_MAX):
-            return DropCode.LIMITS, f"allowed: epochs up to {EPOCH_MAX}"
+        if not (command.epoch <= self.epoch + EPOCH_LEAP):
+            return DropCode.LIMITS, f"allowed: epochs up to {self.epoch + EPOCH_LEAP}"
         self.epoch = command.epoch
         self._follower.offer(command)
         self._log.add(arrived(command, now_ns))

@@ -24,7 +24,8 @@ from runtime.robot_wire import (
 
 NS_PER_MS = 1_000_000
 MAX_SESSIONS = 16
-MAX_ANSWERS = 256
+# one place is a commander's, however many look on
+_MAX_OBSERVERS = MAX_SESSIONS - 1
 MAX_SIGNALS = 256
 SIGNALS_AT_ONCE = 16
 SIGNAL_AGAIN_NS = 50 * NS_PER_MS
@@ -75,6 +76,7 @@ class Session:
     def __init__(self, number: int, routing: bytes, hello: Hello, now_ns: int) -> None:
         self.number = number
         self.routing = routing
+        self.nonce = hello.nonce
         self.role = hello.role
         self.who = hello.who
         self.since_ns = now_ns
@@ -148,7 +150,6 @@ class Sessions:
         self._facts = facts
         self._draw = draw
         self._sessions: dict[int, Session] = {}
-        self._answers: OrderedDict[tuple[bytes, int], Welcome | Refused] = OrderedDict()
         self.holder: Session | None = None
 
     def __iter__(self) -> Iterator[Session]:
@@ -171,21 +172,17 @@ class Sessions:
 
     def hello(
         self, routing: bytes, hello: Hello, epoch: int, now_ns: int, *, ready: bool
-    ) -> Welcome | Refused | None:
-        """Answer a HELLO; None for one that was granted, and whose session is over.
+    ) -> Welcome | Refused:
+        """Answer a HELLO. One that is said again, because its WELCOME may have been lost, gets the
+        session that it began, which lives on.
 
         `ready`: whether the drive is; a robot that is not takes no commander.
         """
-        key = (routing, hello.nonce)
-        known = self._answers.get(key)
-        if known is not None:
-            over = isinstance(known, Welcome) and self.find(routing, known.session) is None
-            return None if over else known
-        answer = self._refusal(hello, ready, now_ns) or self._grant(routing, hello, epoch, now_ns)
-        self._answers[key] = answer
-        if len(self._answers) > MAX_ANSWERS:
-            self._answers.popitem(last=False)
-        return answer
+        begun = next((s for s in self if (s.routing, s.nonce) == (routing, hello.nonce)), None)
+        if begun is not None:
+            begun.heard_ns = now_ns
+            return self._facts.welcome(hello.nonce, begun.number, epoch)
+        return self._refusal(hello, ready, now_ns) or self._grant(routing, hello, epoch, now_ns)
 
     def _refusal(self, hello: Hello, ready: bool, now_ns: int) -> Refused | None:
         facts = self._facts
@@ -196,11 +193,11 @@ class Sessions:
             hashes = (hello.contract_hash.hex(), facts.contract_hash.hex())
             said = "other joints, groups or period"
             return _refused(hello.nonce, Refusal.CONTRACT_HASH, said, *hashes)
-        if len(self._sessions) >= MAX_SESSIONS:
-            said = f"{MAX_SESSIONS} sessions are open already; close one, or wait until it ends"
-            return _refused(hello.nonce, Refusal.NOT_NOW, said)
         if hello.role is Role.OBSERVER:
-            return None
+            if sum(session.role is Role.OBSERVER for session in self) < _MAX_OBSERVERS:
+                return None
+            said = f"{_MAX_OBSERVERS} observers are here already; close one, or wait until it ends"
+            return _refused(hello.nonce, Refusal.NOT_NOW, said)
         if self.holder is not None:
             age_s = (now_ns - self.holder.since_ns) / 1e9
             said = f"{self.holder.who} has held the lease for {age_s:.1f} s"

@@ -47,7 +47,8 @@ class StopLedger:
 
     def take(self, routing: bytes, stop: Stop) -> bool:
         """Take a STOP; True if it is new and must be acted on."""
-        new = stop.id not in self._taken
+        # 0 is nobody's number: two stops may bear it, and both are acted on
+        new = stop.id not in self._taken or stop.id == 0
         if new:
             self._taken[stop.id] = _Taken(stop)
             self.newest = stop

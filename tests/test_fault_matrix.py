@@ -4,7 +4,9 @@ import random
 
 import pytest
 
+from sims.robot_log import Period
 from tests.benchmarks.fault_matrix import Result, as_json, line, run_batch
+from tests.benchmarks.matrix_judge import PERIOD_NS, Log, Trial, Verdict, judge_rest
 from tests.benchmarks.matrix_rows import ROWS, Row, Then
 
 # one of each kind: the wire, an observation, the base's process, strangers, a stop
@@ -28,6 +30,33 @@ def test_the_table_has_every_kind_of_fault_and_each_says_what_must_follow() -> N
         seen = row.faults and row.needed
         if row.then in (Then.RESTS, Then.GONE):
             assert seen or row.device or row.halts_ns, f"{row.name} demands nothing"
+
+
+def _let_go_at(*on: Period, still_ms: float) -> Verdict:
+    """Judge an arm whose target stands from period 100 on, and which itself does after a while."""
+    moving = [_period(n, n * 1e-4, 0.05) for n in range(101)]
+    resting = [_period(n, 1e-2, 0.05 if n - 100 < still_ms / 2 else 0.0) for n in range(101, 900)]
+    entries = [*moving, *resting[: on[0].count - 101 if on else None], *on]
+    verdict = Verdict(Trial(100 * PERIOD_NS, 900 * PERIOD_NS, 1, ""), safe_ns=100 * PERIOD_NS)
+    judge_rest(verdict, Log(entries))
+    return verdict
+
+
+def _period(number: int, place_rad: float, speed_rad_s: float, did: str = "command") -> Period:
+    target = [place_rad, *[0.0] * 6]
+    return Period(number * PERIOD_NS, 1, 5, did, 9, number, 0, target, speed_rad_s)
+
+
+def test_an_arm_that_was_told_to_stand_must_be_seen_at_rest_unless_it_was_told_to_go_on() -> None:
+    assert not _let_go_at(still_ms=400).failures
+    assert _let_go_at(still_ms=400).settled_ms == pytest.approx(400, abs=4)
+    (said,) = _let_go_at(still_ms=1200).failures
+    assert "not measured at rest" in said
+    on = [_period(number, 0.02, 0.05) for number in range(250, 260)]
+    assert not _let_go_at(*on, still_ms=1200).failures
+    assert _let_go_at(*on, still_ms=1200).settled_ms is None
+    coasting = [_period(number, 0.02, 0.05, "coast") for number in range(250, 900)]
+    assert _let_go_at(*coasting, still_ms=1200).failures
 
 
 @pytest.mark.timeout(240)

@@ -10,7 +10,8 @@ the time that braking takes. Not one command that was sent, and nothing that was
 an invariant.
 
 A trial that failed while this machine stood still (core_witness.py sees that on every core, above
-everybody's priority) is repeated, and counted as such. Ends with an error unless all is kept.
+everybody's priority), and one whose fault met nobody whom it could act on (between two episodes the
+base is not asked), is repeated, and counted as such. Ends with an error unless all is kept.
 """
 
 import argparse
@@ -56,12 +57,14 @@ _AROUND_NS = 20_000_000
 
 @dataclass
 class Result:
-    """A row's: `verdicts` that count, how many were `repeated` because the machine stood still, and
-    what was `broken` of invariants and of the robot's own rules."""
+    """A row's: `verdicts` that count, how many were `repeated` because the machine stood still, how
+    many `idle` because their fault met nobody, and what was `broken` of invariants and of the
+    robot's own rules."""
 
     row: Row
     verdicts: list[Verdict] = field(default_factory=list)
     repeated: int = 0
+    idle: int = 0
     broken: list[str] = field(default_factory=list)
     executed: Judged = field(default_factory=Judged)
     wanted: int = 0
@@ -71,8 +74,6 @@ class Result:
     def failures(self) -> list[str]:
         """Everything that was not kept, in words."""
         found = [text for verdict in self.verdicts for text in verdict.failures]
-        idle = sum(not verdict.trial.acted for verdict in self.verdicts)
-        found += [f"{idle} injections did not act"] if idle else []
         missing = self.wanted - len(self.verdicts)
         found += [f"{missing} trials are missing"] if missing > 0 else []
         return [*found, *self.broken]
@@ -105,6 +106,8 @@ def _add(result: Result, batch: Batch) -> None:
     for _, verdict, stalled in batch.judged:
         if verdict.failures and stalled:
             result.repeated += 1
+        elif not verdict.trial.acted:
+            result.idle += 1
         else:
             result.verdicts.append(verdict)
     result.broken += batch.broken
@@ -203,7 +206,8 @@ def line(result: Result) -> str:
         for name in sorted(ticks)
     )
     return (
-        f"{result.row.name:24} {result.row.then.value:7} {len(verdicts):3} {result.repeated:3} "
+        f"{result.row.name:24} {result.row.then.value:7} {len(verdicts):3} "
+        f"{result.repeated + result.idle:3} "
         f"{_spread([v.trial.acted for v in verdicts], 'd'):>13} "
         f"{_spread([v.device_ms for v in verdicts], '.1f'):>13} "
         f"{_spread([v.rest_ms for v in verdicts], '.0f'):>11} "
@@ -241,6 +245,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "then": result.row.then.value,
         "faults": [fault.name for fault in result.row.faults],
         "repeated_because_the_machine_stood_still": result.repeated,
+        "repeated_because_the_fault_met_nobody": result.idle,
         "executed": {
             "periods": result.executed.periods,
             "commands": result.executed.commands,
@@ -288,10 +293,11 @@ def main() -> int:
     kept = sum(not one.failures for one in results)
     executed = sum(one.executed.commands for one in results)
     broken = sum(len(one.broken) for one in results)
-    repeated = sum(one.repeated for one in results)
+    repeated, idle = sum(one.repeated for one in results), sum(one.idle for one in results)
     print(
         f"{kept} of {len(results)} rows kept; {executed} commands executed, {broken} violations; "
-        f"{repeated} trials repeated because the machine stood still; {load_text()}"
+        f"{repeated} trials repeated because the machine stood still, {idle} because the fault met "
+        f"nobody; {load_text()}"
     )
     return 0 if kept == len(results) else 1
 

@@ -125,7 +125,7 @@ def judge_halt(verdict: Verdict, log: Log, allowed_ns: int) -> None:
 
 def judge_rest(verdict: Verdict, log: Log) -> None:
     """What was executed stands within the braking time after the safe action, and the arm soon
-    after it."""
+    after it, unless it was told to go on before that: its fault was over."""
     start = log.index(verdict.safe_ns)
     speeds = _speeds(log.periods[max(0, start - 3) : start + 1])
     braking_s = max(verdict.braking_s, float((speeds / np.array(BRAKE_RAD_S2)).max()))
@@ -141,14 +141,21 @@ def judge_rest(verdict: Verdict, log: Log) -> None:
             f"at rest {verdict.rest_ms:.1f} ms after the safe action, allowed "
             f"{verdict.rest_allowed_ms:.1f}"
         )
-    settled = next(
-        (p for p in log.periods[start:] if p.now_ns >= stands.now_ns - PERIOD_NS
-         and p.speed_max_rad_s <= _REST_RAD_S),
-        None,
-    )  # fmt: skip
+    _judge_settling(verdict, log.periods[start:], stands)
+
+
+def _judge_settling(verdict: Verdict, periods: Sequence[Period], stands: Period) -> None:
+    """The arm follows what `stands`."""
+    later = [p for p in periods if p.now_ns >= stands.now_ns - PERIOD_NS]
+    settled = next((p for p in later if p.speed_max_rad_s <= _REST_RAD_S), None)
+    on = next((p for p in later if p.now_ns > stands.now_ns and p.did == "command"
+               and p.target_rad != stands.target_rad), None)  # fmt: skip
+    end_ns = stands.now_ns + SETTLE_MS * MS
+    if on is not None and on.now_ns <= end_ns and (settled is None or on.now_ns <= settled.now_ns):
+        return
     if settled is not None:
         verdict.settled_ms = (settled.now_ns - verdict.safe_ns) / MS
-    if settled is None or not (settled.now_ns - stands.now_ns <= SETTLE_MS * MS):
+    if settled is None or not (settled.now_ns <= end_ns):
         verdict.failures.append(f"the arm was not measured at rest {SETTLE_MS:.0f} ms later")
 
 

@@ -1,8 +1,9 @@
 """What a session makes of the device's state, its stops and what it drops."""
 
+import msgspec
 import pytest
 
-from runtime.messages import Device
+from runtime.messages import Command, Device
 from runtime.robot_codes import COUNTS, DeviceState, DropCode
 from runtime.robot_session import RobotSession
 from runtime.robot_wire import Group, GroupSample, Observation, Status, Welcome
@@ -59,6 +60,48 @@ class Said:
             stop_why="the cable",
             counts=tuple(counts),
         )
+
+
+def measured_earlier(sequence: int, older_ns: int, sample: int | None = None) -> Observation:
+    """An OBSERVATION of joints that were measured before it was sent."""
+    stamp_ns = 1_000 * sequence
+    joints = GroupSample(sample or sequence, stamp_ns - older_ns, (0.0, 0.0, 0.0))
+    return msgspec.structs.replace(
+        Said().observation(DeviceState.ARMED, ARMED_EPOCH),
+        sequence=sequence,
+        stamp_ns=stamp_ns,
+        groups=(joints, GroupSample(1, 1, (0.0,))),
+    )
+
+
+def answer_to(joints_ns: int) -> Command:
+    return Command(DAEMON_EPOCH, 1, 1, joints_ns, 20_000, [0.1], [0.2])
+
+
+@pytest.mark.parametrize(("older_ns", "valid_ns"), [(0, 20_000), (300, 19_700), (-40, 20_000)])
+def test_a_command_answers_the_observation_that_its_joints_came_in(
+    older_ns: int, valid_ns: int
+) -> None:
+    """PROTOCOL.md, section 4: a device drops what answers a stamp that it never sent, and that of
+    a sample it never did. What the sample was older counts against the command all the same."""
+    session = RobotSession(WELCOME)
+    session.take(measured_earlier(5, older_ns))
+    session.look()
+    # one that nobody looked at yet
+    session.take(measured_earlier(6, 0))
+    command = session.command(answer_to(5_000 - older_ns), 1)
+    assert (command.answers_stamp_ns, command.valid_for_ns) == (5_000, valid_ns)
+    assert command.answers_sequence == 5
+
+
+def test_joints_that_stand_still_make_a_command_older_and_older() -> None:
+    session = RobotSession(WELCOME)
+    for sequence in range(5, 40):
+        session.take(measured_earlier(sequence, 1_000 * (sequence - 5), sample=5))
+        session.look()
+        command = session.command(answer_to(5_000), 1)
+        assert command.answers_stamp_ns == 1_000 * sequence
+        assert command.valid_for_ns == max(0, 20_000 - 1_000 * (sequence - 5))
 
 
 def test_nobody_armed_so_it_holds() -> None:

@@ -138,6 +138,36 @@ def test_an_observation_enters_the_tick_with_the_age_of_what_it_answers(
     assert read.link_received_ns.item() >= said_ns
 
 
+def test_a_newer_sample_is_not_older_than_one_before_it(link: ZmqLink, device: Device) -> None:
+    """One beat of ours is answered twice, and the device stamps unevenly: the later bound holds."""
+    greet(link, device)
+    link.write(None)
+    until(lambda: any(isinstance(m, Heartbeat) for m in device.heard), device.listen)
+    said_ns, read = device.last(Heartbeat).stamp_ns, inputs()
+
+    def shown(sequence: int, stamp_ns: int, measured_ns: tuple[int, ...]) -> list[int]:
+        before = observation(sequence, said_ns)
+        samples = zip(before.groups, measured_ns, strict=True)
+        groups = tuple(GroupSample(sequence, ns, one.values) for one, ns in samples)
+        device.say(observation(sequence, said_ns, stamp_ns=stamp_ns, groups=groups))
+        until(lambda: read.q[0] == sequence, lambda: link.read(read))
+        return [int(ns) - said_ns for ns in read.group_received_ns]
+
+    assert shown(1, 5_000, (4_900, 4_000, 4_500)) == [-100, -1_000, -500]
+    # it says more slowly what it measured; what it shows again was bounded better before
+    assert shown(2, 8_000, (7_000, 7_500, 4_500)) == [-100, -500, -500]
+    # one that is older than what was shown is taken for that; nothing is younger than its frame
+    assert shown(3, 9_000, (6_000, 9_700, 4_500)) == [-3_000, 0, -500]
+
+
+def test_an_answer_to_what_was_never_said_is_no_observation(link: ZmqLink, device: Device) -> None:
+    greet(link, device)
+    read = show(link, device, observation(2, 7))
+    device.say(observation(3, 2**62))
+    until(lambda: link.malformed == 1, lambda: link.read(read))
+    assert read.q[0] == 2.0
+
+
 def test_what_answers_nothing_has_no_age_and_is_not_used(link: ZmqLink, device: Device) -> None:
     greet(link, device)
     assert show(link, device, observation(2, 0)).group_sequence.tolist() == [0, 0, 0]

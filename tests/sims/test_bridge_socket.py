@@ -140,6 +140,19 @@ def test_what_cannot_be_bound_says_so(tmp_path: Path) -> None:
         pass
 
 
+def test_a_second_device_at_the_same_address_is_refused(tmp_path: Path) -> None:
+    """ZeroMQ would let it take the address over while the first still drives the robot."""
+    endpoint = f"ipc://{tmp_path}/own/robot"
+    with (
+        bound(endpoint, LOCAL),
+        pytest.raises(LinkError, match="another driver listens there"),
+        bound(endpoint, LOCAL),
+    ):
+        pass
+    with bound(endpoint, LOCAL) as device:
+        assert endpoint_of(device) == endpoint
+
+
 def certificates(folder: Path, *names: str) -> dict[str, tuple[bytes, bytes]]:
     """Make key pairs and an allow-list of all but the last."""
     allowed = folder / "allowed"

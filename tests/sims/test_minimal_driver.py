@@ -100,16 +100,35 @@ def test_a_lease_ends_by_release_and_by_silence(endpoint: str) -> None:
             assert isinstance(other.hello(), Welcome)
 
 
-def test_a_nonce_is_answered_as_it_was(endpoint: str) -> None:
+def test_a_greeting_said_again_gets_its_session_which_lives_on(endpoint: str) -> None:
     with (
         WireClient(endpoint, ROBOT, CONTRACT) as client,
         WireClient(endpoint, ROBOT, CONTRACT) as other,
     ):
-        client.hello(nonce=7)
-        refused = other.hello(nonce=8)
+        first = client.hello(nonce=7)
+        for _ in range(16):
+            time.sleep(0.05)
+            assert client.hello(nonce=7) == first
+        assert isinstance(other.hello(nonce=7), Refused)
         client.release()
-        assert other.hello(nonce=8) == refused
-        assert isinstance(other.hello(nonce=9), Welcome)
+        second = other.hello(nonce=7)
+        assert isinstance(first, Welcome) and isinstance(second, Welcome)
+        assert second.session != first.session
+
+
+def test_a_stop_without_a_number_is_acted_on_each_time(endpoint: str) -> None:
+    with WireClient(endpoint, ROBOT, CONTRACT) as client:
+        first = client.stop(number=0)
+        assert client.stop(number=0).epoch > first.epoch
+
+
+def test_a_second_driver_at_its_address_does_not_start(endpoint: str) -> None:
+    command = [sys.executable, "-I", str(FILE), endpoint, ROBOT.hex(), CONTRACT.hex()]
+    with WireClient(endpoint, ROBOT, CONTRACT) as client:
+        assert isinstance(client.hello(), Welcome)
+        second = subprocess.run(command, check=False, capture_output=True, timeout=20, text=True)
+        assert second.returncode and "BlockingIOError" in second.stderr
+        assert isinstance(client.hello(nonce=2), Welcome | Refused)
 
 
 def position(client: WireClient) -> float:

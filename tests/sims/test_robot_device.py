@@ -57,11 +57,17 @@ def test_hello_is_answered_the_same_way_again_and_a_session_is_the_connections(
     client.taken(client.heartbeat())
 
 
-def test_hello_of_a_session_that_is_over_opens_no_other(client: Client) -> None:
-    client.join()
-    hello = msgspec.structs.replace(client.hello(), nonce=client.nonce - 1)
-    client.taken(client.release())
-    assert client.dropped(hello) is DropCode.REPEATED
+def test_hello_said_again_keeps_its_session_and_after_that_begins_another(client: Client) -> None:
+    hello = client.hello()
+    ((_, first),) = client.give(hello)
+    for _ in range(3):
+        client.bench.step(LEASE_NS // PERIOD_NS - 1)
+        ((_, again),) = client.give(hello)
+        assert again == first
+    client.bench.step(LEASE_NS // PERIOD_NS + 1)
+    ((_, other),) = client.give(hello)
+    assert isinstance(first, Welcome) and isinstance(other, Welcome)
+    assert other.session != first.session
 
 
 @pytest.mark.parametrize(
@@ -129,11 +135,12 @@ def test_an_observer_may_look_and_stop_and_nothing_else(client: Client) -> None:
     assert state_of(client) is DeviceState.STOPPING
 
 
-def test_sessions_are_bounded(client: Client) -> None:
-    for number in range(MAX_SESSIONS):
+def test_sessions_are_bounded_and_one_place_is_a_commanders(client: Client) -> None:
+    for number in range(MAX_SESSIONS - 1):
         Client(client.bench, bytes([number]), Role.OBSERVER).join()
-    ((_, answer),) = client.give(client.hello())
+    ((_, answer),) = client.give(Client(client.bench, b"one more", Role.OBSERVER).hello())
     assert isinstance(answer, Refused) and answer.code is Refusal.NOT_NOW
+    client.join()
 
 
 def test_counts_must_rise_and_stamps_must_be_ones_that_were_sent(client: Client) -> None:
@@ -185,7 +192,8 @@ def test_arming_wants_rest_a_higher_epoch_and_nothing_else_going_on(client: Clie
     client.alive(1)
     assert client.dropped(client.arm()) is DropCode.NOT_AT_REST
     client.alive(50)
-    assert client.dropped(client.arm(2**62 + 1)) is DropCode.LIMITS
+    leap = client.bench.device.epoch + 2**32
+    assert client.dropped(client.arm(leap + 1)) is DropCode.LIMITS
     client.taken(client.arm())
     assert client.dropped(client.arm(client.epoch + 5)) is DropCode.NOT_AT_REST
 

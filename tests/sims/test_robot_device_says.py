@@ -75,6 +75,17 @@ def test_the_same_stop_again_is_answered_and_changes_nothing() -> None:
     assert not reports(client.bench.step(20))
 
 
+def test_a_stop_without_a_number_is_acted_on_each_time() -> None:
+    client = armed()
+    client.give(stop(0))
+    client.alive(60)
+    client.taken(client.arm())
+    epoch = client.bench.device.epoch
+    client.give(stop(0))
+    assert state_of(client) is DeviceState.STOPPING
+    assert client.bench.device.epoch == epoch + 1
+
+
 def test_what_it_cannot_do_it_does_as_well_as_it_can_and_says_so() -> None:
     client = armed()
     client.move(FAST, 3)
