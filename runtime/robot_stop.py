@@ -13,7 +13,7 @@ import zmq
 from runtime.errors import UNREADABLE
 from runtime.messages import Request
 from runtime.operator_port import OperatorClient
-from runtime.robot_codes import StopCategory
+from runtime.robot_codes import DeviceState, StopCategory
 from runtime.robot_wire import Stop, StopReport, WireError, clipped, decode_from_device, encode
 from runtime.wire import OperatorReply, OperatorRequest
 
@@ -49,8 +49,9 @@ class Device:
 
     @property
     def at_rest(self) -> bool:
-        """It reports that it measured rest after our stop."""
-        return self.report is not None and self.report.at_rest
+        """It reports that it measured rest after our stop, and was not armed again since."""
+        seen = self.report
+        return seen is not None and seen.at_rest and seen.state is not DeviceState.ARMED
 
     def turn(self, now_s: float) -> None:
         """Send the stop until it is answered, and read what it answers."""
@@ -69,6 +70,9 @@ class Device:
         try:
             message = decode_from_device(frames[0] if len(frames) == 1 else b"")
         except WireError:
+            return
+        # seen at rest is seen: what somebody does with the robot afterwards does not change it
+        if self.at_rest:
             return
         if isinstance(message, StopReport) and message.id == self._stop.id:
             self.report = message

@@ -33,7 +33,7 @@ for option in ((zmq.LINGER, 0), (zmq.SNDHWM, 16), (zmq.RCVHWM, 256), (zmq.MAXMSG
 router.bind(argv[1])
 
 q, dq, target, speed = ([0.0] * len(JOINTS) for _ in range(4))
-state = epoch = session = counted = newest = coasted = done = still = left = 0
+state = epoch = session = counted = newest = coasted = done = still = left = turn = 0
 heard = moved = until = since = report = due = now = monotonic_ns()
 peer, owner, stop, drops, sent, stops, told = (b"", 0), "", (0, "", ""), [0] * 11, [0], [0], (0, 0)
 # the command that is done, and the next: q, dq, count, stamp; out is what is to be sent
@@ -91,7 +91,7 @@ while True:  # one turn is one period of the drives, and begins with what has ar
             session = 0 if kind == RELEASE and not code else session
         drops[code - 1] += code > 0
     session = session if (now := monotonic_ns()) - heard <= LEASE else 0
-    coasted, last, pending = 0 if pending else coasted + 1, pending or last, None
+    turn, coasted, last = turn + 1, 0 if pending else coasted + 1, pending or last
     if state == ARMED and (not session or now > until or (last and coasted > 3)):
         state, epoch = BRAKING, epoch + 1
     if state == ARMED and last:
@@ -109,12 +109,12 @@ while True:  # one turn is one period of the drives, and begins with what has ar
                  "no category 1" * (category != 2)) for to, number, category in waiting]
         waiting, report = [] if still else waiting, now + WATCHDOG
     if session:
-        stamp, group = monotonic_ns(), [now, now, [*q, *dq, *[0.0] * len(q)]]
-        out.append((peer[0], 67, 1, session, now, stamp, newest, state, epoch, done, [group]))
+        stamp, group = monotonic_ns(), [turn, now, [*q, *dq, *[0.0] * len(q)]]
+        out.append((peer[0], 67, 1, session, turn, stamp, newest, state, epoch, done, [group]))
         sent = [*sent[-499:], now, stamp]
     if session and told != (told := (state, now // 10**9)):
         out.append((peer[0], 69, 1, session, now, state, epoch, *stop, drops))
     for to, *message in out:
         router.send_multipart([to, msgpack.packb(message)])
-    due, out, left = max(due + PERIOD, now), [], 256
+    due, out, left, pending = max(due + PERIOD, now), [], 256, None
     sleep(max(0, due - monotonic_ns()) * 1e-9)
