@@ -23,6 +23,8 @@ COMMAND_TYPE = 4
 # where an arm's drive may be told to begin after it was armed, rad
 JUMP_RAD = 0.05
 _ROUNDING_RAD = 1e-9
+# no robot executes what was sent before that: its watchdog is at most as long
+_OLDEST_NS = 100_000_000
 # how far a held arm is from its target at most
 _AT_REST_RAD = 0.02
 # manufacturer's numbers of the arm on the bench: rad, rad/s, rad/s^2
@@ -151,7 +153,8 @@ class ExecutedChecker:
         last = self._counts.get(period.session, 0)
         self._require(period, period.count > last, "a command was executed twice, or an older one")
         self._counts[period.session] = period.count
-        found = self._sent.find(period.target_rad, self._after_ns, period.now_ns)
+        after_ns = max(self._after_ns, period.now_ns - _OLDEST_NS)
+        found = self._sent.find(period.target_rad, after_ns, period.now_ns)
         if not found:
             judged.unmatched += 1
             known = self._sent.knows(period.now_ns)
