@@ -9,13 +9,14 @@ import msgspec
 
 from runtime import messages
 from runtime.messages import Device, Outcome, SignalKind, SignalSource, TaskSignal
-from runtime.robot_codes import DeviceState, DropCode
+from runtime.robot_codes import DeviceState, DropCode, Refusal
 from runtime.robot_wire import (
     Arm,
     Command,
     Error,
     Heartbeat,
     Observation,
+    Refused,
     Release,
     Signal,
     Status,
@@ -31,6 +32,13 @@ _DEVICE_OF_STATE = {
     DeviceState.FAULT: Device.NOT_READY,
 }
 
+_OTHER_ROBOT = "`trimtab hashes` shows what its driver must be built for"
+# refusals that may pass by themselves, and a way out of each
+MAY_PASS = {
+    Refusal.LEASE: "stop that one first; one that died loses the lease by itself",
+    Refusal.NOT_NOW: "start again once the robot is ready",
+}
+
 FromSession = Observation | Signal | Status | Error
 
 
@@ -40,8 +48,7 @@ class RobotSession:
     only a HEARTBEAT acknowledges.
 
     The daemon counts epochs by itself, and so does the device; `arm` brings them together. A
-    command carries the daemon's epoch plus what was added then, which only grows: what is newer
-    here is newer there.
+    command carries the daemon's epoch plus what was added then.
     """
 
     def __init__(self, welcome: Welcome) -> None:
@@ -175,8 +182,9 @@ class RobotSession:
         )
 
     def arm(self, epoch: int, who: str, now_ns: int) -> Arm:
-        """Return the ARM for the daemon's `epoch`: above all that the device has known."""
-        self._ahead = max(self._ahead, self._device_epoch + 1 - epoch)
+        """Return the ARM for the daemon's `epoch`: one above the device's, so that whatever the
+        device does before it hears this, a stop above all, makes it old."""
+        self._ahead = self._device_epoch + 1 - epoch
         self._armed = Arm(
             session=self.welcome.session,
             count=self._next(),
@@ -227,3 +235,12 @@ class RobotSession:
     def _next(self) -> int:
         self._count += 1
         return self._count
+
+
+def refusal_words(refused: Refused) -> str:
+    """Return a REFUSED as a sentence with the way out, a stranger's words escaped."""
+    compared = f": we have {refused.yours!r}, it has {refused.mine!r}" if refused.mine else ""
+    return (
+        f"the robot refuses: {refused.code.name.lower().replace('_', ' ')}, {refused.text!r}"
+        f"{compared}; {MAY_PASS.get(refused.code, _OTHER_ROBOT)}"
+    )

@@ -22,6 +22,8 @@ _ASK_AGAIN_S = 0.25
 # how much longer a robot at rest waits for its daemon's word
 _DAEMON_S = 0.5
 _POLL_MS = 5
+# in any other state somebody has armed it since
+_STOPPED = (DeviceState.STOPPING, DeviceState.STOPPED, DeviceState.FAULT)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Device:
     def at_rest(self) -> bool:
         """It reports that it measured rest after our stop, and was not armed again since."""
         seen = self.report
-        return seen is not None and seen.at_rest and seen.state is not DeviceState.ARMED
+        return seen is not None and seen.at_rest and seen.state in _STOPPED
 
     def turn(self, now_s: float) -> None:
         """Send the stop until it is answered, and read what it answers."""

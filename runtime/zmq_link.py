@@ -20,12 +20,13 @@ from runtime.envelope.certificate import Certificate
 from runtime.errors import ConfigError, LinkError
 from runtime.interfaces import CertifiedCommand, LinkDescription
 from runtime.messages import GroupSize, TaskSignal, TickInputs
-from runtime.robot_codes import Refusal, Role
+from runtime.robot_codes import Role
 from runtime.robot_hashes import contract_hash, robot_hash
-from runtime.robot_session import RobotSession
+from runtime.robot_session import MAY_PASS, RobotSession, refusal_words
 from runtime.robot_socket import open_socket
 from runtime.robot_spec import RobotSpec
 from runtime.robot_wire import (
+    Error,
     FromClient,
     FromDevice,
     Hello,
@@ -44,14 +45,9 @@ _WHO = f"trimtab, process {os.getpid()} on {platform.node():.64}"
 _FRAMES_A_TICK = 256
 _RECEIVE_NS = seconds_to_ns(0.0005)
 _HELLO_AGAIN_NS = seconds_to_ns(0.1)
+_REFUSED_AGAIN_NS = seconds_to_ns(0.5)
 _ARM_AGAIN_NS = seconds_to_ns(0.02)
 _POLL_MS = 20
-_OTHER_ROBOT = "`trimtab hashes` shows what its driver must be built for"
-# these may pass by themselves, and are asked again
-_WAYS_OUT = {
-    Refusal.LEASE: "stop that one first; one that died loses the lease by itself",
-    Refusal.NOT_NOW: "start again once the robot is ready",
-}
 # a goodbye is worth waiting for, but not long
 _GOODBYE_MS = 100
 
@@ -104,7 +100,7 @@ class ZmqLink:
         while self._session is None or self._session.observation is None:
             if self._clock.now_ns() > end_ns:
                 if self.refused is not None:
-                    raise LinkError(_refusal_words(self.refused))
+                    raise LinkError(refusal_words(self.refused))
                 raise LinkError(
                     f"no robot answers within {wait_s:g} s at {self._endpoint()}: start its "
                     "driver, or correct zmq.endpoint (and the keys: a device does not answer "
@@ -113,8 +109,22 @@ class ZmqLink:
             self._keep_alive(self._clock.now_ns())
             self._socket.poll(_POLL_MS)
             self._receive()
-            if self.refused is not None and self.refused.code not in _WAYS_OUT:
-                raise LinkError(_refusal_words(self.refused))
+            if self.refused is not None and self.refused.code not in MAY_PASS:
+                raise LinkError(refusal_words(self.refused))
+
+    def require_lease(self, lost_ns: int) -> None:
+        """Require that we call the link lost before the robot gives our lease away: else a session
+        that began anew could be armed by nobody.
+
+        Raises:
+            LinkError: `lost_ns` is longer than the lease.
+        """
+        lease_ns = 0 if self._session is None else self._session.welcome.lease_ns
+        if not (lost_ns <= lease_ns):
+            raise LinkError(
+                f"observations.link_lost_after_s is {lost_ns * 1e-9:g} s; this robot's lease ends "
+                f"after {lease_ns * 1e-9:g} s of silence: set at most that"
+            )
 
     def rest(self) -> None:
         """Give the lease back until the first `read`: who starts up says nothing for a while."""
@@ -267,13 +277,16 @@ class ZmqLink:
         elif isinstance(message, Refused):
             if message.nonce == self._nonce:
                 self.refused, self._nonce = message, 0
+                self._hello_due_ns = self._clock.now_ns() + _REFUSED_AGAIN_NS
         elif isinstance(message, StopReport) or session is None:
             # the first is for whoever asked, and without a session nothing else is for us
             return
         elif isinstance(message, Observation) and not self._fits(message):
             self.malformed += 1
         elif message.session == session.welcome.session:
-            self._heard_ns = self._clock.now_ns()
+            # an ERROR about a session that is over there is no sign that it lives
+            if not isinstance(message, Error):
+                self._heard_ns = self._clock.now_ns()
             session.take(message)
 
     def _fits(self, message: Observation) -> bool:
@@ -350,7 +363,7 @@ def open_link(
 
     Raises:
         ConfigError: the block is missing, or asks for what is not allowed.
-        LinkError: no robot answers, or it refuses.
+        LinkError: no robot answers, it refuses, or its lease is too short for us.
     """
     if config.zmq is None:
         raise ConfigError(
@@ -372,14 +385,7 @@ def open_link(
         link = ZmqLink(open_socket(context, config, config.zmq, config_file), robot, hashes, groups)
         undo.callback(link.close)
         link.connect(config.zmq.connect_s)
+        link.require_lease(seconds_to_ns(config.observations.link_lost_after_s))
         link.rest()
         undo.pop_all()
     return link
-
-
-def _refusal_words(refused: Refused) -> str:
-    compared = f": we have {refused.yours}, it has {refused.mine}" if refused.mine else ""
-    return (
-        f"the robot refuses: {refused.code.name.lower().replace('_', ' ')}, {refused.text}"
-        f"{compared}; {_WAYS_OUT.get(refused.code, _OTHER_ROBOT)}"
-    )

@@ -45,7 +45,7 @@ class BridgedRobot:
         plant.device = self._line
         self._bus_ns = bus_ns
         self._person = EpisodeDriver(plant, episode_s)
-        self._task = GroupSample(0, 0, ())
+        self._task = GroupSample(0, 0, (0.0,) * len(plant.perception.pose))
 
     def step(self, now_ns: int, skipped: int) -> list[Outgoing]:
         """Begin one period: tell what was measured, and renew what the drives follow.

@@ -172,7 +172,6 @@ class RobotDevice:
             if self.state is not DeviceState.FAULT:
                 self._change(DeviceState.STOPPING, now_ns, f"STOP by {stop.who}: {stop.why}")
             self._log.add(Stopped(now_ns, stop.id, stop.category, stop.who, stop.why, self.epoch))
-        self._sessions.sent_to(routing, now_ns)
         return [(routing, self._stops.report(routing, stop.id, self._standing(now_ns)))]
 
     def _in_session(self, routing: bytes, message: SessionMessage, now_ns: int) -> list[Outgoing]:
@@ -187,10 +186,17 @@ class RobotDevice:
             session.seen(message.signals_seen)
             self.taken += 1
             return []
+        if isinstance(message, Release):
+            self._end(session, "released", now_ns)
+            self.taken += 1
+            return []
         if session is not self._sessions.holder:
             said = "only who holds the lease may say that"
             return self._drop(routing, message, (DropCode.FOREIGN, said), now_ns)
-        refusal = self._take(session, message, now_ns)
+        if isinstance(message, Arm):
+            refusal = self._arm(message, now_ns)
+        else:
+            refusal = self._accept(message, now_ns)
         if refusal is not None:
             return self._drop(routing, message, refusal, now_ns)
         self.taken += 1
@@ -201,24 +207,12 @@ class RobotDevice:
             return min(message.valid_for_ns, self._facts.watchdog_ns)
         return self._facts.lease_ns if isinstance(message, Heartbeat) else REQUEST_AGE_NS
 
-    def _take(
-        self, session: Session, message: Arm | Command | Release, now_ns: int
-    ) -> Reason | None:
-        """Do what the lease holder says; return why not, if it has no effect."""
-        match message:
-            case Arm():
-                return self._arm(message, now_ns)
-            case Command():
-                return self._accept(message, now_ns)
-            case Release():
-                self._end(session, "released", now_ns)
-                return None
-
     def _arm(self, arm: Arm, now_ns: int) -> Reason | None:
+        # exactly: a stop that came before it has made it old, whoever sent it not knowing
         if not (self.epoch < arm.epoch):
-            return DropCode.OLD_EPOCH, f"allowed: above {self.epoch}"
-        if not (arm.epoch <= self.epoch + EPOCH_LEAP):
-            return DropCode.LIMITS, f"allowed: epochs up to {self.epoch + EPOCH_LEAP}"
+            return DropCode.OLD_EPOCH, f"allowed: {self.epoch + 1}"
+        if arm.epoch != self.epoch + 1:
+            return DropCode.LIMITS, f"allowed: {self.epoch + 1}"
         if self.state not in _READY_TO_ARM or not self._rest.at_rest:
             return DropCode.NOT_AT_REST, f"the robot is {self.state.name} and " + (
                 "stands" if self._rest.at_rest else "has moved within 0.1 s"
@@ -233,13 +227,13 @@ class RobotDevice:
         """Take a COMMAND for the next period, or return why not, in the order of section 6."""
         if command.epoch < self.epoch:
             return DropCode.OLD_EPOCH, f"the robot is at epoch {self.epoch}"
+        if not (command.epoch <= self.epoch + EPOCH_LEAP):
+            return DropCode.LIMITS, f"allowed: epochs up to {self.epoch + EPOCH_LEAP}"
         if self.state is not DeviceState.ARMED:
             return DropCode.NOT_ARMED, f"the robot is {self.state.name}"
         refusal = self._follower.refusal(command, self._measured.q_rad)
         if refusal is not None:
             return refusal
-        if not (command.epoch <= self.epoch + EPOCH_LEAP):
-            return DropCode.LIMITS, f"allowed: epochs up to {self.epoch + EPOCH_LEAP}"
         self.epoch = command.epoch
         self._follower.offer(command)
         self._log.add(arrived(command, now_ns))
@@ -306,7 +300,7 @@ class RobotDevice:
     # -- what goes out --------------------------------------------------------------------------
 
     def _tell(self, session: Session, now_ns: int) -> list[FromDevice]:
-        session.sent(now_ns, self._facts.lease_ns)
+        session.sent(now_ns, max(self._facts.lease_ns, REQUEST_AGE_NS))
         out: list[FromDevice] = [
             Observation(
                 session=session.number,

@@ -164,12 +164,6 @@ class Sessions:
         """Return a living session of a connection."""
         return next((session for session in self if session.routing == routing), None)
 
-    def sent_to(self, routing: bytes, stamp_ns: int) -> None:
-        """Remember that a stamp went out to whatever sessions a connection has."""
-        for session in self:
-            if session.routing == routing:
-                session.sent(stamp_ns, self._facts.lease_ns)
-
     def hello(
         self, routing: bytes, hello: Hello, epoch: int, now_ns: int, *, ready: bool
     ) -> Welcome | Refused:

@@ -21,11 +21,12 @@ from runtime.messages import (
     TickInputs,
     new_inputs,
 )
-from runtime.robot_codes import DeviceState, OutcomeCode, Refusal, SignalCode
+from runtime.robot_codes import DeviceState, DropCode, OutcomeCode, Refusal, SignalCode
 from runtime.robot_socket import OPTIONS
 from runtime.robot_wire import (
     Arm,
     Command,
+    Error,
     GroupSample,
     Heartbeat,
     Hello,
@@ -40,6 +41,7 @@ from tests.benchmarks.kit import CONFIG_FILE
 from tests.runtime.zmq_link_kit import (
     GROUPS,
     JOINTS,
+    LEASE_NS,
     SESSION,
     Device,
     observation,
@@ -272,6 +274,28 @@ def test_signals_come_once_and_in_order(link: ZmqLink, device: Device) -> None:
     assert len(beats) == 1
 
 
+def test_a_session_that_is_over_there_is_greeted_anew(link: ZmqLink, device: Device) -> None:
+    """A device that gave us up answers every beat with an ERROR: that is no sign of life."""
+    greet(link, device)
+    device.heard.clear()
+    error = Error(session=SESSION, type=2, code=DropCode.FOREIGN, text="no such session")
+
+    def turn() -> None:
+        link.write(None)
+        link.read(inputs())
+        device.listen()
+        device.say(error)
+
+    until(lambda: any(isinstance(message, Hello) for message in device.heard), turn)
+
+
+def test_a_link_is_lost_before_its_lease_is(link: ZmqLink, device: Device) -> None:
+    greet(link, device)
+    link.require_lease(LEASE_NS)
+    with pytest.raises(LinkError, match=r"link_lost_after_s is 0\.4.*lease ends after 0.4 s"):
+        link.require_lease(LEASE_NS + 1)
+
+
 # -- what is sent ---------------------------------------------------------------------------------
 
 
@@ -332,5 +356,5 @@ def test_a_refusal_names_what_differs(link: ZmqLink, device: Device) -> None:
     device.say(
         Refused(nonce=hello.nonce, code=code, text="another robot", yours="aa", mine="bb")
     )
-    with pytest.raises(LinkError, match="robot hash, another robot: we have aa, it has bb"):
+    with pytest.raises(LinkError, match="robot hash, 'another robot': we have 'aa', it has 'bb'"):
         link.connect(2.0)

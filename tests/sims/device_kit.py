@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from runtime.layout import Floats
@@ -156,6 +157,10 @@ class Client:
     def arm(self, epoch: int | None = None) -> Arm:
         wanted = self.epoch + 1 if epoch is None else epoch
         return Arm(epoch=wanted, who="w", **self.head())
+
+    def renewed(self, arm: Arm) -> Arm:
+        """Return an ARM as it is said again."""
+        return msgspec.structs.replace(arm, **self.head())
 
     def release(self) -> Release:
         return Release(**self.head())

@@ -82,7 +82,7 @@ def test_it_greets_who_it_knows_and_refuses_the_others(endpoint: str) -> None:
             assert isinstance(answer, Refused) and answer.code is code
             assert (answer.yours != answer.mine) == (code < Refusal.LEASE)
             # by whom and since when
-            assert ("a test since 0." in answer.text) == (code is Refusal.LEASE)
+            assert ("'a test' since 0." in answer.text) == (code is Refusal.LEASE)
     with WireClient(endpoint, ROBOT, CONTRACT) as other:
         other.socket.send(msgpack.packb([1, 9, 33, "of another time"]))
         answer = other.until(lambda message: isinstance(message, Refused))
@@ -114,6 +114,21 @@ def test_a_greeting_said_again_gets_its_session_which_lives_on(endpoint: str) ->
         second = other.hello(nonce=7)
         assert isinstance(first, Welcome) and isinstance(second, Welcome)
         assert second.session != first.session
+
+
+def test_what_was_armed_ends_with_its_session_whoever_greets_at_once(endpoint: str) -> None:
+    with WireClient(endpoint, ROBOT, CONTRACT) as client:
+        client.hello()
+        client.until(lambda m: isinstance(m, Observation) and m.sequence > 60, client.live)
+        epoch = client.arm()
+        client.release()
+        welcome = client.hello(nonce=2)
+        assert isinstance(welcome, Welcome)
+        session, seen = welcome.session, len(client.seen)
+        client.until(lambda m: isinstance(m, Observation) and m.epoch > epoch, client.live)
+        states = [m.state for m in client.seen[seen:] if isinstance(m, Observation)]
+        assert states and DeviceState.ARMED not in states
+        assert {m.session for m in client.seen[seen:] if isinstance(m, Observation)} == {session}
 
 
 def test_a_stop_without_a_number_is_acted_on_each_time(endpoint: str) -> None:
@@ -286,4 +301,4 @@ def test_an_open_folder_is_refused(tmp_path: Path) -> None:
             command, cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False
         )
         assert found.returncode == 1
-        assert "the folder with mode 0700" in found.stderr
+        assert "your own folder of mode 0700" in found.stderr

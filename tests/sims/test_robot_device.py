@@ -128,11 +128,14 @@ def test_an_observer_may_look_and_stop_and_nothing_else(client: Client) -> None:
     watcher = Client(client.bench, b"two", Role.OBSERVER)
     watcher.join()
     watcher.alive(60)
-    for message in (watcher.arm(), watcher.command(), watcher.release()):
+    for message in (watcher.arm(), watcher.command()):
         assert watcher.dropped(message) is DropCode.FOREIGN
     client.join()
     assert reports(watcher.give(stop(1)))
     assert state_of(client) is DeviceState.STOPPING
+    watcher.taken(watcher.release())
+    assert watcher.dropped(watcher.heartbeat()) is DropCode.FOREIGN
+    client.taken(client.heartbeat())
 
 
 def test_sessions_are_bounded_and_one_place_is_a_commanders(client: Client) -> None:
@@ -192,10 +195,31 @@ def test_arming_wants_rest_a_higher_epoch_and_nothing_else_going_on(client: Clie
     client.alive(1)
     assert client.dropped(client.arm()) is DropCode.NOT_AT_REST
     client.alive(50)
-    leap = client.bench.device.epoch + 2**32
-    assert client.dropped(client.arm(leap + 1)) is DropCode.LIMITS
+    assert client.dropped(client.arm(client.bench.device.epoch + 2)) is DropCode.LIMITS
     client.taken(client.arm())
-    assert client.dropped(client.arm(client.epoch + 5)) is DropCode.NOT_AT_REST
+    assert client.dropped(client.arm(client.bench.device.epoch + 1)) is DropCode.NOT_AT_REST
+
+
+def test_an_arming_from_before_a_stop_does_not_undo_it(client: Client) -> None:
+    """It was on its way, or repeated because nobody had answered it."""
+    client.join()
+    client.alive(55)
+    arm = client.arm()
+    client.give(stop(1))
+    client.alive(60)
+    assert state_of(client) is DeviceState.STOPPED
+    assert client.dropped(client.renewed(arm)) is DropCode.OLD_EPOCH
+    assert state_of(client) is DeviceState.STOPPED
+
+
+def test_an_epoch_cannot_run_away() -> None:
+    client = armed()
+    epoch = client.bench.device.epoch
+    command = client.command()
+    assert client.dropped(msgspec.structs.replace(command, epoch=epoch + 2**32 + 1)) is (
+        DropCode.LIMITS
+    )
+    client.taken(msgspec.structs.replace(client.command(), epoch=epoch + 2**32))
 
 
 def test_the_first_command_begins_where_the_robot_stands() -> None:
