@@ -12,7 +12,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.clock import seconds_to_ns
 from runtime.records import Record
+from sims.bridge_config import BridgeConfig
 from sims.robot_log import Arrived, Changed, Entry, Period, Stopped
 from tests.daemon_kit import limits_of
 from tests.runtime.invariant_checker import JointInvariants, Violation, check
@@ -89,7 +91,9 @@ def _rows_of(entries: Sequence[Entry], record: Record) -> list[int]:
     """Return for each executed command the tick that sent it, by its place in the record; -1 where
     none did, or only one before the command that was executed last."""
     sent: dict[tuple[int, bytes], list[int]] = defaultdict(list)
-    stamps = record.column("group_device_stamp_ns")[:, 0]
+    # the daemon records the joints' own stamps, and answers those of the OBSERVATIONs they came in
+    bus_ns = seconds_to_ns(BridgeConfig().bus_s)
+    stamps = record.column("group_device_stamp_ns")[:, 0] + bus_ns
     applied = record.column("q_applied")
     for row in np.flatnonzero(record.scalar("command_sent")):
         sent[int(stamps[row]), applied[row].tobytes()].append(int(row))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from runtime.config import load_config, load_robot
 from runtime.records import Record
+from sims.bridge_config import BridgeConfig
 from sims.robot_log import Arrived, Entry, Period
 from tests.daemon_kit import ROOT
 from tests.executed_judge import judge
@@ -16,6 +17,8 @@ CONFIG = ROOT / "config.yaml"
 ROBOT = load_robot(load_config(CONFIG), CONFIG)
 HZ = 500.0
 TICKS = 60
+# what is told was measured so long before
+BUS_NS = round(BridgeConfig().bus_s * 1e9)
 SESSION = 7
 Curve = NDArray[np.float64]
 
@@ -53,7 +56,7 @@ def executed(applied: Curve, ticks: range | list[int]) -> list[Entry]:
     for count, tick in enumerate(ticks, 1):
         stamp_ns = tick * 1000 + 1000
         found += [
-            Arrived(count, SESSION, count, 1, tick, stamp_ns),
+            Arrived(count, SESSION, count, 1, tick, stamp_ns + BUS_NS),
             entry("command", count, applied[tick]),
         ]
     return found
