@@ -105,7 +105,6 @@ class RobotSession:
         elif isinstance(message, Status):
             self._tell_news(self.status, message)
             self.status = message
-            self._device_epoch = max(self._device_epoch, message.epoch)
         else:
             self.said = f"{message.code.name}: {message.text}"
 
@@ -183,7 +182,8 @@ class RobotSession:
 
     def arm(self, epoch: int, who: str, now_ns: int) -> Arm:
         """Return the ARM for the daemon's `epoch`: one above the device's, so that whatever the
-        device does before it hears this, a stop above all, makes it old."""
+        device does before it hears this, a stop above all, makes it old. Its epoch counts as its
+        OBSERVATIONs tell it, beside the state that whoever arms goes by."""
         self._ahead = self._device_epoch + 1 - epoch
         self._armed = Arm(
             session=self.welcome.session,

@@ -114,7 +114,7 @@ class ZmqLink:
 
     def require_lease(self, lost_ns: int) -> None:
         """Require that we call the link lost before the robot gives our lease away: else a session
-        that began anew could be armed by nobody.
+        that began anew would be armed without a person.
 
         Raises:
             LinkError: `lost_ns` is longer than the lease.

@@ -104,6 +104,16 @@ def test_joints_that_stand_still_make_a_command_older_and_older() -> None:
         assert command.valid_for_ns == max(0, 20_000 - 1_000 * (sequence - 5))
 
 
+def test_an_arming_knows_of_no_stop_that_no_observation_told_of() -> None:
+    """STATUS may come through where the OBSERVATION with its state did not: then it is old."""
+    session, said = RobotSession(WELCOME), Said()
+    session.take(said.observation(DeviceState.IDLE, 5))
+    session.take(msgspec.structs.replace(said.status(stop_id=3), epoch=6))
+    assert session.arm(DAEMON_EPOCH, "test", 1).epoch == ARMED_EPOCH
+    session.take(said.observation(DeviceState.STOPPED, 6))
+    assert session.arm(DAEMON_EPOCH, "test", 1).epoch == ARMED_EPOCH + 1
+
+
 def test_nobody_armed_so_it_holds() -> None:
     session, said = RobotSession(WELCOME), Said()
     assert session.device is Device.HOLDING
