@@ -149,13 +149,16 @@ class DeadlineConfig(StrictModel):
 
 
 class RealtimeConfig(StrictModel):
-    """Scheduling of the control process. `require`: refuse to start without it."""
+    """Scheduling of the control process. `require`: refuse to start without it; `core_wake_us`:
+    how long a sleeping core may at most take to wake, 0: cores do not sleep while we run (costs
+    power), null: as the system has it."""
 
     priority: Annotated[int, Field(ge=1, le=99)]
     cpu: Annotated[int, Field(ge=0)] | None = None
     lock_memory: bool
     require: bool
     spin_us: Annotated[float, Field(ge=0, le=1000)]
+    core_wake_us: Annotated[int, Field(ge=0, le=1000)] | None = None
 
 
 class RecorderConfig(StrictModel):

@@ -120,7 +120,8 @@ def _realtime_notes(facts: RealtimeFacts) -> list[str]:
     scheduler = f"SCHED_FIFO priority {facts.priority}" if facts.priority else "ordinary scheduling"
     core = "any core" if facts.cpu is None else f"core {facts.cpu}"
     memory = "locked" if facts.memory_locked else "not locked"
-    granted = f"real time: {scheduler}, {core}, memory {memory}"
+    awake = "may sleep" if facts.core_wake_us is None else f"wake in {facts.core_wake_us} us"
+    granted = f"real time: {scheduler}, {core}, memory {memory}, cores {awake}"
     return [granted, *(f"warning: {warning}" for warning in facts.warnings)]
 
 

@@ -4,9 +4,11 @@ import ctypes
 import gc
 import os
 import signal
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from runtime.config import RealtimeConfig
@@ -17,6 +19,9 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_TIMERSLACK = 29
 _MCL_CURRENT = 1
 _MCL_FUTURE = 2
+
+# the kernel's PM QoS: holds the lowest of what everybody who has it open wrote, int32, microseconds
+CORE_WAKE_FILE = Path("/dev/cpu_dma_latency")
 
 _TIMER_SLACK_NS = 1  # as exact as the kernel allows; a real-time scheduler ignores slack anyway
 
@@ -100,18 +105,21 @@ class Pacer:
 class RealtimeFacts:
     """What the operating system granted, for the header of a record.
 
-    `priority`: of SCHED_FIFO, 0 without it. `cpu`: the core we are pinned to, if any. `warnings`:
-    one sentence for everything that was asked for and refused.
+    `priority`: of SCHED_FIFO, 0 without it. `cpu`: the core we are pinned to, if any.
+    `core_wake_us`: how long a core may take to wake, None where nothing was asked or granted.
+    `warnings`: one sentence for everything that was asked for and refused.
     """
 
     priority: int
     cpu: int | None
     memory_locked: bool
+    core_wake_us: int | None
     warnings: tuple[str, ...]
 
 
 def enter_realtime(config: RealtimeConfig) -> RealtimeFacts:
-    """Give the calling thread its priority and core, and the process its memory.
+    """Give the calling thread its priority and core, the process its memory, and keep all cores
+    as awake as is asked for until the process ends.
 
     Call it last before the loop: libraries have made their threads by then, and those must not
     run at our priority on our core. Processes started later do not inherit the priority.
@@ -123,6 +131,7 @@ def enter_realtime(config: RealtimeConfig) -> RealtimeFacts:
     if _prctl(_PR_SET_TIMERSLACK, _TIMER_SLACK_NS):
         warnings.append("the timer slack cannot be set: sleeping may wake 50 microseconds late")
     memory_locked = config.lock_memory and _lock_memory(warnings)
+    core_wake_us = config.core_wake_us if _stay_awake(config.core_wake_us, warnings) else None
     cpu = config.cpu if _pin(config.cpu, warnings) else None
     priority = config.priority if _schedule(config.priority, warnings) else 0
     if config.require and warnings:
@@ -130,7 +139,7 @@ def enter_realtime(config: RealtimeConfig) -> RealtimeFacts:
             "realtime.require is true, but " + "; ".join(warnings) + ". Grant it, or set "
             "realtime.require to false"
         )
-    return RealtimeFacts(priority, cpu, memory_locked, tuple(warnings))
+    return RealtimeFacts(priority, cpu, memory_locked, core_wake_us, tuple(warnings))
 
 
 def grants(priority: int) -> bool:
@@ -188,6 +197,21 @@ def _lock_memory(warnings: list[str]) -> bool:
         "needs CAP_IPC_LOCK or a higher memlock limit (ulimit -l)"
     )
     return False
+
+
+def _stay_awake(core_wake_us: int | None, warnings: list[str]) -> bool:
+    if core_wake_us is None:
+        return False
+    try:
+        # never closed: the kernel forgets the request with the descriptor
+        os.write(os.open(CORE_WAKE_FILE, os.O_WRONLY), struct.pack("i", core_wake_us))
+    except OSError as error:
+        warnings.append(
+            f"{CORE_WAKE_FILE} cannot be held ({error.strerror}): a core that fell asleep between "
+            "two ticks may wake late; needs write access to it, or realtime.core_wake_us: null"
+        )
+        return False
+    return True
 
 
 def _pin(cpu: int | None, warnings: list[str]) -> bool:

@@ -21,6 +21,7 @@ BRIDGE: Mapping[str, object] = {
         "lock_memory": True,
         "require": False,
         "spin_us": 0.0,
+        "core_wake_us": 0,
     },
 }
 OVER_ZMQ = {"link": "runtime.zmq_link:open_link", "zmq": {}}

@@ -46,7 +46,8 @@ WATCHDOG_NS, LEASE_S = 20_000_000, 0.5
 BRIDGE: Mapping[str, object] = {
     "watchdog_s": WATCHDOG_NS * 1e-9,
     "lease_s": LEASE_S,
-    "realtime": {"priority": 40, "lock_memory": True, "require": False, "spin_us": 0.0},
+    "realtime": {"priority": 40, "lock_memory": True, "require": False, "spin_us": 0.0,
+                 "core_wake_us": 0},
 }
 _SLOWEST_RAD_S = (0.1, 0.4)
 _START_S, _READY_S, _END_S = 90.0, 90.0, 30.0

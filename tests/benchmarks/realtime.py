@@ -1,9 +1,11 @@
 """Real time at 500 Hz: `python -m tests.benchmarks.realtime`.
 
 The control process and its recorder as `trimtab run --clock realtime` starts them, the simulated
-robot inside the control process, alternating with cyclictest (Debian's rt-tests) at the same
-priority on the same core: three slices of 20 s each. Lateness of the write is the previous tick's
-lateness + read + step of each record: when link.write was called, after the deadline.
+robot inside the control process, alternating with the same whose cores may sleep between two ticks
+(realtime.core_wake_us: null), and with cyclictest (Debian's rt-tests), which keeps them awake as we
+do, at the same priority on the same core: three slices of 20 s each. Lateness of the write is the
+previous tick's lateness + read + step of each record: when link.write was called, after the
+deadline.
 """
 
 import argparse
@@ -62,11 +64,12 @@ def percentiles(values: Microseconds) -> str:
     return f"{marks} {values.max():9.1f}"
 
 
-def run_control(seconds: float, cpu: int, priority: int) -> Slice:
-    """Run recorder and control process for `seconds` after the arm was granted."""
+def run_control(seconds: float, cpu: int, priority: int, *, asleep: bool = False) -> Slice:
+    """Run recorder and control process for `seconds` after the arm was granted; `asleep`: cores
+    may sleep between two ticks."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        config_file = _config(folder, cpu, priority)
+        config_file = _config(folder, cpu, priority, asleep=asleep)
         config = load_config(config_file)
         place = RecorderPlace("realtime", folder / "records", folder / "sockets")
         place.sockets.mkdir()
@@ -84,11 +87,13 @@ def run_control(seconds: float, cpu: int, priority: int) -> Slice:
         return _read(place, share)
 
 
-def _config(folder: Path, cpu: int, priority: int) -> Path:
+def _config(folder: Path, cpu: int, priority: int, *, asleep: bool) -> Path:
     """Write the repository's config with core and priority filled in."""
     yaml = YAML()
     data = yaml.load(CONFIG_FILE)
     data["realtime"].update({"cpu": cpu, "priority": priority})
+    if asleep:
+        data["realtime"]["core_wake_us"] = None
     data["robot_id"] = "realtime-benchmark"
     path = folder / CONFIG_FILE.name
     yaml.dump(data, path)
@@ -183,6 +188,9 @@ def measure(slices: int, seconds: float, cpu: int, priority: int) -> tuple[list[
         )
         lines.append(f"{number}: wake-up                   {percentiles(one.wake_us)}")
         lines.append(f"{number}: link.write                {percentiles(one.write_us)}   {told}")
+        asleep = run_control(seconds, cpu, priority, asleep=True)
+        marks = percentiles(asleep.wake_us)
+        lines.append(f"{number}: wake-up, cores may sleep  {marks}   {asleep.missed} missed")
         if has_cyclictest:
             theirs = run_cyclictest(seconds, cpu, priority)
             lines.append(f"{number}: cyclictest                {percentiles(theirs)}")

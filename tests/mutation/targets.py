@@ -16,6 +16,9 @@ _GOVERNOR = (
     f"{_TESTS}test_gate_trust.py",
 )
 
+# what the gate's process runs, and no tick
+BESIDE_THE_LOOP = ("policies/governor.py", "policies/governor_record.py", "runtime/gate_trust.py")
+
 TARGETS: dict[str, tuple[str, ...]] = {
     "runtime/modes.py": (f"{_TESTS}test_modes.py",),
     "runtime/faults.py": (f"{_TESTS}test_faults.py",),

@@ -39,6 +39,7 @@ OPTIONAL = (
     "episode.predicates",
     "faults",
     "realtime.cpu",
+    "realtime.core_wake_us",
     "sim",
 )
 # a robot that does not learn leaves these out; what stands in them is required all the same

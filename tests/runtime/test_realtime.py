@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import struct
 import subprocess
 import sys
 import time
@@ -134,15 +135,26 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
     monkeypatch.setattr(os, "sched_setaffinity", refuse)
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
+    monkeypatch.setattr(os, "open", refuse)
 
 
 @pytest.mark.usefixtures("refused")
 def test_what_is_refused_is_named_with_the_way_out() -> None:
-    facts = realtime.enter_realtime(replace_config(cpu=0, lock_memory=True))
+    facts = realtime.enter_realtime(replace_config(cpu=0, lock_memory=True, core_wake_us=0))
     assert (facts.priority, facts.cpu, facts.memory_locked) == (0, None, False)
+    assert facts.core_wake_us is None
     text = "\n".join(facts.warnings)
     for word in ("timer slack", "ulimit -l", "realtime.cpu 0", "allowed here", "ulimit -r"):
         assert word in text
+    assert "/dev/cpu_dma_latency cannot be held (Operation not permitted)" in text
+    assert "realtime.core_wake_us: null" in text
+
+
+@pytest.mark.usefixtures("refused")
+def test_what_is_not_asked_for_is_not_refused() -> None:
+    facts = realtime.enter_realtime(CONFIG)
+    assert facts.core_wake_us is None
+    assert "cpu_dma_latency" not in "\n".join(facts.warnings)
 
 
 @pytest.mark.usefixtures("refused")
@@ -185,6 +197,25 @@ def test_granted_settings_hold_and_children_do_not_inherit() -> None:
         "      locked == facts.memory_locked, child.stdout.strip())\n"
     )
     assert said == "True True True True"
+
+
+def test_cores_stay_awake_as_long_as_the_process_lives() -> None:
+    """The kernel's own word: what reading the file gives is what it holds to."""
+    if not os.access(realtime.CORE_WAKE_FILE, os.R_OK | os.W_OK):
+        pytest.skip(f"this machine does not let us hold {realtime.CORE_WAKE_FILE}")
+    said = in_child(
+        "import struct\n"
+        "from runtime.config import RealtimeConfig\n"
+        "from runtime.realtime import CORE_WAKE_FILE, enter_realtime\n"
+        "held = lambda: struct.unpack('i', CORE_WAKE_FILE.read_bytes()[:4])[0]\n"
+        "before = held()\n"
+        "facts = enter_realtime(RealtimeConfig(priority=5, lock_memory=False, require=False,\n"
+        "                                      spin_us=0.0, core_wake_us=7))\n"
+        "print(facts.core_wake_us, held() == min(before, 7))\n"
+    )
+    assert said == "7 True"
+    other = struct.unpack("i", realtime.CORE_WAKE_FILE.read_bytes()[:4])[0]
+    assert other == 0 or other > 7, "the request outlived its process"
 
 
 def test_the_collector_stays_quiet() -> None:
